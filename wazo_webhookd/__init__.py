@@ -1,0 +1,3 @@
+"""Tell other systems when something happens on a Wazo server."""
+
+__version__ = '27.0.0'
