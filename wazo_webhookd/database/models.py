@@ -7,16 +7,19 @@ still write to them. Guests import these classes; on hot paths use ``Model.__tab
 This module also imports under SQLAlchemy 1.4: another program (wazo-purge-db) loads the purger.
 """
 
+# mypy: disable-error-code="misc, var-annotated"
+# (the declarative base that both SQLAlchemy 1.4 and 2 have is of type Any)
+
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Enum,
     Float,
     ForeignKey,
@@ -25,13 +28,17 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.orm import declarative_base, relationship
 
+from .types import UtcDateTime, utc_now
+
 Base: Any = declarative_base()
 
+
+def _new_uuid() -> str:
+    return str(uuid4())
 
 
 class Subscription(Base):
@@ -39,14 +46,14 @@ class Subscription(Base):
 
     __tablename__ = 'webhookd_subscription'
 
-    uuid = Column(String(38), primary_key=True)
+    uuid = Column(String(38), primary_key=True, default=_new_uuid)
     name = Column(Text)
     service = Column(Text)
     events_user_uuid = Column(String(36))
     owner_user_uuid = Column(String(36))
     events_wazo_uuid = Column(String(36))
     owner_tenant_uuid = Column(String(36), nullable=False)
-    created_at = Column(DateTime(timezone=True), server_default=func.current_timestamp(), nullable=False)
+    created_at = Column(UtcDateTime, server_default=utc_now(), nullable=False)
 
     __table_args__ = (
         Index('webhookd_subscription__idx__owner_tenant_uuid', 'owner_tenant_uuid', 'created_at', 'uuid'),
@@ -56,7 +63,9 @@ class Subscription(Base):
 
     events_rel = relationship('SubscriptionEvent', cascade='all, delete-orphan', passive_deletes=True, lazy='select')
     options_rel = relationship('SubscriptionOption', cascade='all, delete-orphan', passive_deletes=True, lazy='select')
-    metadata_rel = relationship('SubscriptionMetadatum', cascade='all, delete-orphan', passive_deletes=True, lazy='select')
+    metadata_rel = relationship(
+        'SubscriptionMetadatum', cascade='all, delete-orphan', passive_deletes=True, lazy='select'
+    )
 
 
 def _subscription_uuid() -> Any:
@@ -68,12 +77,14 @@ class SubscriptionEvent(Base):
 
     __tablename__ = 'webhookd_subscription_event'
     __table_args__ = (
-        UniqueConstraint('subscription_uuid', 'event_name', name='webhookd_subscription_event_subscription_uuid_event_name_key'),
+        UniqueConstraint(
+            'subscription_uuid', 'event_name', name='webhookd_subscription_event_subscription_uuid_event_name_key'
+        ),
         Index('webhookd_subscription_event__idx__subscription_uuid', 'subscription_uuid'),
         Index('webhookd_subscription_event__idx__event_name', 'event_name'),
     )
 
-    uuid = Column(String(38), primary_key=True)
+    uuid = Column(String(38), primary_key=True, default=_new_uuid)
     subscription_uuid = _subscription_uuid()
     event_name = Column(Text, nullable=False)
     position = Column(Integer)
@@ -88,7 +99,7 @@ class SubscriptionOption(Base):
         Index('webhookd_subscription_option__idx__subscription_uuid', 'subscription_uuid'),
     )
 
-    uuid = Column(String(38), primary_key=True)
+    uuid = Column(String(38), primary_key=True, default=_new_uuid)
     subscription_uuid = _subscription_uuid()
     name = Column(Text, nullable=False)
     value = Column(Text)
@@ -96,13 +107,20 @@ class SubscriptionOption(Base):
 
 
 class SubscriptionMetadatum(Base):
+    """One key of a subscription's metadata; the table allows a key several times, the last one written counts."""
+
     __tablename__ = 'webhookd_subscription_metadatum'
     __table_args__ = (
         Index('webhookd_subscription_metadatum__idx__subscription_uuid', 'subscription_uuid'),
-        Index('webhookd_subscription_metadatum__idx__key_value', 'key', 'value', postgresql_where=text('length(value) < 1000')),
+        Index(
+            'webhookd_subscription_metadatum__idx__key_value',
+            'key',
+            'value',
+            postgresql_where=text('length(value) < 1000'),
+        ),
     )
 
-    uuid = Column(String(38), primary_key=True)
+    uuid = Column(String(38), primary_key=True, default=_new_uuid)
     subscription_uuid = _subscription_uuid()
     key = Column(Text, nullable=False)
     value = Column(Text)
@@ -121,8 +139,8 @@ class SubscriptionLog(Base):
     uuid = Column(String(36), primary_key=True)
     subscription_uuid = Column(String(38), nullable=False)
     status = Column(Enum('success', 'failure', 'error', name='status_types'))
-    started_at = Column(DateTime(timezone=True))
-    ended_at = Column(DateTime(timezone=True))
+    started_at = Column(UtcDateTime)
+    ended_at = Column(UtcDateTime)
     attempts = Column(Integer, primary_key=True, autoincrement=False)
     max_attempts = Column(Integer)
     event = Column(JSON(none_as_null=True))
@@ -142,7 +160,7 @@ class JournalEvent(Base):
     name = Column(Text, nullable=False)
     tenant_uuid = Column(Text)
     source = Column(String(8), nullable=False)
-    received_at = Column(DateTime(timezone=True), nullable=False)
+    received_at = Column(UtcDateTime, nullable=False)
     fingerprint = Column(String(64))
     deliveries = Column(Integer, nullable=False)
     headers = Column(Text, nullable=False)
@@ -154,13 +172,26 @@ class Delivery(Base):
 
     __tablename__ = 'webhookd_delivery'
     __table_args__ = (
-        Index('webhookd_delivery__idx__out', 'sent_at', postgresql_where=text("state = 'out'"), sqlite_where=text("state = 'out'")),
+        Index(
+            'webhookd_delivery__idx__out',
+            'sent_at',
+            postgresql_where=text("state = 'out'"),
+            sqlite_where=text("state = 'out'"),
+        ),
         Index(
             'webhookd_delivery__idx__waiting',
-            'subscription_uuid', 'due_at', 'sequence',
-            postgresql_where=text("state = 'waiting'"), sqlite_where=text("state = 'waiting'"),
+            'subscription_uuid',
+            'due_at',
+            'sequence',
+            postgresql_where=text("state = 'waiting'"),
+            sqlite_where=text("state = 'waiting'"),
         ),
-        Index('webhookd_delivery__idx__due', 'due_at', postgresql_where=text("state = 'waiting'"), sqlite_where=text("state = 'waiting'")),
+        Index(
+            'webhookd_delivery__idx__due',
+            'due_at',
+            postgresql_where=text("state = 'waiting'"),
+            sqlite_where=text("state = 'waiting'"),
+        ),
         Index('webhookd_delivery__idx__subscription', 'subscription_uuid', 'created_at'),
         Index('webhookd_delivery__idx__event', 'event_uuid'),
         Index('webhookd_delivery__idx__created_at', 'created_at'),
@@ -176,13 +207,13 @@ class Delivery(Base):
     attempt = Column(Integer, nullable=False, server_default='1')  # the one that is next or under way
     send = Column(Integer, nullable=False, server_default='0')
     max_attempts = Column(Integer, nullable=False)
-    due_at = Column(DateTime(timezone=True), nullable=False)
-    sent_at = Column(DateTime(timezone=True))
+    due_at = Column(UtcDateTime, nullable=False)
+    sent_at = Column(UtcDateTime)
     held_by = Column(String(36))
     deaths = Column(Integer, nullable=False, server_default='0')
-    created_at = Column(DateTime(timezone=True), nullable=False)
-    expires_at = Column(DateTime(timezone=True), nullable=False)
-    ended_at = Column(DateTime(timezone=True))
+    created_at = Column(UtcDateTime, nullable=False)
+    expires_at = Column(UtcDateTime, nullable=False)
+    ended_at = Column(UtcDateTime)
     reason = Column(Text)
 
 
@@ -198,9 +229,9 @@ class Process(Base):
     hands = Column(Integer, nullable=False, server_default='0')
     written_off = Column(Integer, nullable=False, server_default='0')
     backend_pid = Column(Integer)  # of the session that holds the admission lock
-    started_at = Column(DateTime(timezone=True), nullable=False)
-    seen_at = Column(DateTime(timezone=True), nullable=False)
-    ended_at = Column(DateTime(timezone=True))
+    started_at = Column(UtcDateTime, nullable=False)
+    seen_at = Column(UtcDateTime, nullable=False)
+    ended_at = Column(UtcDateTime)
 
 
 class EndpointHealth(Base):
@@ -213,16 +244,16 @@ class EndpointHealth(Base):
     standing = Column(String(8), nullable=False)  # fresh, proven, poor
     circuit = Column(String(10), nullable=False)  # closed, open, half-open
     failures_in_a_row = Column(Integer, nullable=False, server_default='0')
-    failing_since = Column(DateTime(timezone=True))
-    resting_until = Column(DateTime(timezone=True))
+    failing_since = Column(UtcDateTime)
+    resting_until = Column(UtcDateTime)
     rest_seconds = Column(Float)
     reason = Column(Text)
-    since = Column(DateTime(timezone=True))
-    last_success_at = Column(DateTime(timezone=True))
-    last_failure_at = Column(DateTime(timezone=True))
+    since = Column(UtcDateTime)
+    last_success_at = Column(UtcDateTime)
+    last_failure_at = Column(UtcDateTime)
     warned = Column(Integer, nullable=False, server_default='0')
     disabled = Column(Boolean, nullable=False, server_default=text('false'))
-    updated_at = Column(DateTime(timezone=True), nullable=False)
+    updated_at = Column(UtcDateTime, nullable=False)
 
 
 class OutboxEvent(Base):
@@ -232,7 +263,7 @@ class OutboxEvent(Base):
 
     id = Column(BigInteger().with_variant(Integer, 'sqlite'), primary_key=True, autoincrement=True)
     life = Column(String(36))
-    created_at = Column(DateTime(timezone=True), nullable=False)
+    created_at = Column(UtcDateTime, nullable=False)
     name = Column(Text, nullable=False)
     routing_key = Column(Text, nullable=False)
     headers = Column(Text, nullable=False)
@@ -255,4 +286,4 @@ class BoundEvent(Base):
     __tablename__ = 'webhookd_bound_event'
 
     name = Column(Text, primary_key=True)
-    bound_at = Column(DateTime(timezone=True), nullable=False)
+    bound_at = Column(UtcDateTime, nullable=False)
