@@ -1,0 +1,72 @@
+"""Hide the secrets in a configuration tree or a text that people will see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+MASK: Final = '********'
+
+_SECRET_WORDS = frozenset(
+    'password passwords passwd passphrase passcode pwd secret secrets token tokens jwt key keys apikey apikeys'
+    ' credential credentials cookie'.split()
+)
+_PATHS_OF_FILES = frozenset({('rest_api', 'private_key')})
+_WORD_BORDER = re.compile(r'[^a-zA-Z0-9]+|(?<=[a-z0-9])(?=[A-Z])')
+_CREDENTIALS = re.compile(r'(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<userinfo>[^\s@\'"<>]*(?:@[^\s@/?#\'"<>]*)*)@')
+_PARAMETER = re.compile(r'(?P<name>[?&;](?P<key>[\w.-]+)=)[^&;\s#\'"<>]+')
+_TOKEN_IN_PATH = re.compile(r'(?P<start>/token/)[^/?#\s\'"]+')
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key of this name holds a secret: its last word says so (``service_key``, ``apiToken``)."""
+    words = [word for word in _WORD_BORDER.split(name) if word]
+    return bool(words) and words[-1].lower() in _SECRET_WORDS
+
+
+def masked_text(text: str) -> str:
+    """The text without credentials in URIs, secret URL parameters, and tokens in URLs of wazo-auth."""
+    if '://' in text:
+        text = _CREDENTIALS.sub(_mask_userinfo, text)
+    if '=' in text:
+        text = _PARAMETER.sub(_mask_parameter, text)
+    if '/token/' in text:
+        text = _TOKEN_IN_PATH.sub(rf'\g<start>{MASK}', text)
+    return text
+
+
+def masked(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the tree in which every secret (password, key, token, credentials in a URI) is ``********``.
+
+    Null and empty values stay, so that one sees what is not set.
+    """
+    return {key: _masked(value, (str(key),)) for key, value in tree.items()}
+
+
+def masked_value(path: tuple[str, ...], value: Any) -> Any:
+    """One value of a tree, masked when one of the names that lead to it says that it is a secret."""
+    hidden = path not in _PATHS_OF_FILES and any(map(is_secret_name, path))
+    return _masked(value, path, hidden)
+
+
+def _masked(value: Any, path: tuple[str, ...], hidden: bool = False) -> Any:
+    hidden = hidden or (is_secret_name(path[-1]) and path not in _PATHS_OF_FILES)
+    if isinstance(value, Mapping):
+        return {key: _masked(item, (*path, str(key)), hidden) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item, (*path, ''), hidden) for item in value]
+    if hidden:
+        return value if value is None or value == '' or isinstance(value, bool) else MASK
+    return masked_text(value) if isinstance(value, str) else value
+
+
+def _mask_userinfo(match: re.Match[str]) -> str:
+    name, colon, _ = match['userinfo'].partition(':')
+    return f'{match["scheme"]}{name}:{MASK}@' if colon else f'{match["scheme"]}{MASK}@'
+
+
+def _mask_parameter(match: re.Match[str]) -> str:
+    name = match['key'].lower()
+    secret = is_secret_name(match['key']) or name.endswith(('password', 'secret', 'token'))
+    return f'{match["name"]}{MASK}' if secret else match[0]
