@@ -94,12 +94,12 @@ class Database:
         """
         with self._connected() as connection:
             if self.is_sqlite:
-                options: dict[str, Any] = {'webhookd_begin': 'DEFERRED' if snapshot else None}
+                yield connection.execution_options(webhookd_begin='DEFERRED' if snapshot else None)
             elif snapshot:
-                options = {'isolation_level': 'REPEATABLE READ', 'postgresql_readonly': True}
+                yield connection.execution_options(isolation_level='REPEATABLE READ', postgresql_readonly=True)
             else:
-                options = {'isolation_level': 'AUTOCOMMIT'}
-            yield connection.execution_options(**options)
+                with _autocommit(connection):
+                    yield connection
 
     def session(self) -> Session:
         """A session of the ORM, for guests. Close it soon: on SQLite even a reading one holds the write lock."""
@@ -175,6 +175,18 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str) -> Engin
     event.listen(engine, 'checkout', _refuse_dead)
     event.listen(engine, 'handle_error', _translate)
     return engine
+
+
+@contextmanager
+def _autocommit(connection: Connection) -> Iterator[None]:
+    """Asked of the driver, where it costs nothing; SQLAlchemy's isolation level costs a query to undo."""
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
 
 
 def _remember_use(dbapi_connection: Any, record: Any) -> None:
