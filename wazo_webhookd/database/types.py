@@ -42,7 +42,7 @@ class UtcDateTime(_Decorator):  # type: ignore[misc]  # the base is Any for the 
         return value.astimezone(UTC)
 
 
-class utc_now(_Function):  # type: ignore[misc]  # noqa: N801  # named like the SQL functions it stands beside
+class utc_now(_Function):  # type: ignore[misc]  # named like the SQL functions it stands beside
     """The database's clock as a column default: start of the transaction (PostgreSQL), of the statement (SQLite)."""
 
     type = UtcDateTime()
@@ -57,3 +57,38 @@ def _current_timestamp(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(utc_now, 'sqlite')
 def _current_timestamp_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     return "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
+
+
+class clock_now(_Function):  # type: ignore[misc]
+    """The database's clock at this very moment."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(clock_now)
+def _clock_now(element: Any, compiler: Any, **options: Any) -> str:
+    return 'clock_timestamp()'
+
+
+@compiles(clock_now, 'sqlite')
+def _clock_now_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return _current_timestamp_sqlite(element, compiler)
+
+
+class seconds_ago(_Function):  # type: ignore[misc]
+    """``seconds_ago(15)``: the database's clock that many seconds ago (negative: ahead)."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(seconds_ago)
+def _seconds_ago(element: Any, compiler: Any, **options: Any) -> str:
+    return f'(clock_timestamp() - make_interval(secs => {compiler.process(element.clauses, **options)}))'
+
+
+@compiles(seconds_ago, 'sqlite')
+def _seconds_ago_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', -({seconds})))"
