@@ -12,6 +12,7 @@ from __future__ import annotations
 import encodings.idna
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -146,6 +147,7 @@ def read_authority(scheme: str, text: str) -> Authority:
     if not place:
         raise BadURL('url-scheme', 'the URL has no host')
     credentials = None
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address | None
     if at:
         match = _CREDENTIALS.fullmatch(login)
         if match is None:
@@ -212,12 +214,13 @@ def _international(label: str) -> str:
     """The ASCII form of a label; refused when writing it so changes what a reader sees (RFC 5891, 4)."""
     if label.isascii():
         return label
-    try:
-        encoded = encodings.idna.ToASCII(label[:64])
-        if encodings.idna.ToUnicode(encoded) == label:
-            return encoded.decode('ascii').lower()
-    except UnicodeError:
-        pass
+    if len(label) < 64 and all(c in '-_' or unicodedata.category(c)[0] in 'LMN' for c in label):
+        try:
+            encoded = encodings.idna.ToASCII(label)
+            if encodings.idna.ToUnicode(encoded) == label:
+                return encoded.decode('ascii').lower()
+        except UnicodeError:
+            pass
     raise BadURL('url-host', 'characters that a host name cannot have')
 
 
