@@ -10,13 +10,12 @@ import difflib
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from wazo_webhookd.config_files import Say, Tree, merge, read_directory, read_key_file, read_main
 from wazo_webhookd.exceptions import ConfigError
@@ -252,13 +251,7 @@ def _faults(error: ValidationError) -> list[str]:
     return faults
 
 
-def _section(field: FieldInfo) -> type[Section] | None:
-    """The model of a field that is a section of ours."""
-    kinds = (field.annotation, *get_args(field.annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
-
-
-def _slips(tree: Mapping[str, Any], model: type[BaseModel], path: str) -> Any:
+def _slips(tree: Mapping[str, Any], model: type[BaseModel], path: str) -> Iterator[str]:
     known = model.model_fields
     for key, value in tree.items():
         field = known.get(str(key))
@@ -266,6 +259,5 @@ def _slips(tree: Mapping[str, Any], model: type[BaseModel], path: str) -> Any:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.75)
             if near and model.model_config.get('extra') != 'allow':
                 yield f'{path}{key}: not one of our keys: did you mean {path}{near[0]}?'
-        elif (section := _section(field)) and isinstance(value, Mapping):
-            if isinstance(field.default, Section):
-                yield from _slips(value, section, f'{path}{key}.')
+        elif isinstance(field.default, Section) and isinstance(value, Mapping):
+            yield from _slips(value, type(field.default), f'{path}{key}.')

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from wazo_webhookd.exceptions import ConfigError
 
@@ -80,9 +81,7 @@ def _exec(loader: _Loader, node: yaml.Node) -> Any:
     content = loader.construct_mapping(node) if isinstance(node, yaml.MappingNode) else {}
     command = content.get('command')
     if not isinstance(command, str) or not command.split():
-        raise yaml.constructor.ConstructorError(
-            None, None, '!exec expects a mapping with the key command', node.start_mark
-        )
+        raise ConstructorError(None, None, '!exec expects a mapping with the key command', node.start_mark)
     problem = None
     try:
         done = subprocess.run(command.split(), capture_output=True, timeout=EXEC_SECONDS, check=False)
@@ -93,7 +92,7 @@ def _exec(loader: _Loader, node: yaml.Node) -> Any:
     except OSError as error:
         problem = f'cannot be run: {error.strerror}'
     if problem:
-        raise yaml.constructor.ConstructorError(None, None, f'!exec: {command.split()[0]} {problem}', node.start_mark)
+        raise ConstructorError(None, None, f'!exec: {command.split()[0]} {problem}', node.start_mark)
     return yaml.load(done.stdout, Loader=_Loader)  # a safe loader, see above
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 MASK: Final = '********'
 
 _SECRET_WORDS = frozenset(
-    'password passwords passwd passphrase passcode pwd secret secrets token tokens jwt key keys apikey apikeys'
-    ' credential credentials cookie'.split()
+    {'password', 'passwords', 'passwd', 'passphrase', 'passcode', 'pwd', 'secret', 'secrets', 'token', 'tokens'}
+    | {'jwt', 'key', 'keys', 'apikey', 'apikeys', 'credential', 'credentials', 'cookie'}
 )
 _PATHS_OF_FILES = frozenset({('rest_api', 'private_key')})
 _WORD_BORDER = re.compile(r'[^a-zA-Z0-9]+|(?<=[a-z0-9])(?=[A-Z])')

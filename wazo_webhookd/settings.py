@@ -101,7 +101,7 @@ class Auth(Section):
     https: bool = Field(False, description='Whether to use HTTPS.')
     key_file: str = Field(
         '/var/lib/wazo-auth-keys/wazo-webhookd-key.yml',
-        description='YAML file with `service_id` and `service_key`; read when `username` and `password` are not both set.',
+        description='Has `service_id` and `service_key`; read unless `username` and `password` are both set.',
     )
     username: str | None = Field(None, description='Name of the service account.', json_schema_extra=ABSENT)
     password: str | None = Field(
