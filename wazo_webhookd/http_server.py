@@ -1,0 +1,176 @@
+"""Serves the REST application with cheroot, and lets no slow or huge client keep its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from cheroot import wsgi
+from cheroot.server import HTTPConnection
+from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+logger = logging.getLogger(__name__)
+
+ACCEPT_FAILED_EXIT_CODE: Final = 71
+HEADER_BYTES: Final = 64 * 1024
+BODY_BYTES: Final = 32 * 1024 * 1024  # the application has a lower limit, and words for it
+SOCKET_SECONDS: Final = 10
+REQUEST_SECONDS: Final = 60
+SHUTDOWN_SECONDS: Final = 5
+BACKLOG: Final = 128
+KEPT_CONNECTIONS: Final = 500
+
+
+class Settings(Protocol):
+    """The part of ``config.rest_api`` that the server reads."""
+
+    @property
+    def listen(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def max_threads(self) -> int: ...
+    @property
+    def certificate(self) -> str | None: ...
+    @property
+    def private_key(self) -> str | None: ...
+
+
+class AcceptFailed(Exception):
+    """The HTTP server cannot accept connections any more; the daemon ends with exit code 71."""
+
+
+class HttpServer:
+    """``prepare`` binds (OSError says why it cannot), ``serve`` blocks until ``stop``."""
+
+    def __init__(self, settings: Settings, application: Any) -> None:
+        self._server = _Server(
+            (settings.listen, settings.port),
+            application,
+            numthreads=settings.max_threads,
+            max=settings.max_threads,
+            server_name='wazo-webhookd',
+            request_queue_size=BACKLOG,
+            timeout=SOCKET_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        if settings.certificate and settings.private_key:
+            logger.warning('TLS in the daemon is deprecated (rest_api.certificate): let nginx do it')
+            self._server.ssl_adapter = _TLS(settings.certificate, settings.private_key)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, once prepared."""
+        host, port = self._server.bind_addr
+        return host, port
+
+    def prepare(self) -> None:
+        self._server.prepare()
+        logger.info('Listening on %s port %d', *self.address)
+
+    def serve(self) -> None:
+        """Raises AcceptFailed."""
+        self._server.serve()
+        if self._server.accept_error is not None:
+            raise AcceptFailed(str(self._server.accept_error))
+
+    def run(self) -> None:
+        self.prepare()
+        self.serve()
+
+    def stop(self) -> None:
+        """Stop accepting, let requests under way finish for some seconds. May be called from any thread."""
+        self._server.stop()
+
+
+class _Connection(HTTPConnection):
+    """Knows since when it has kept a thread."""
+
+    busy_since: float | None = None
+    greeted = False
+
+    def communicate(self) -> bool:
+        self.busy_since = time.monotonic()
+        self.server.busy.add(self)
+        try:
+            keep: bool = self._greet() and super().communicate()  # type: ignore[no-untyped-call]
+            return keep
+        finally:
+            self.server.busy.discard(self)
+            self.busy_since = None
+
+    def _greet(self) -> bool:
+        """Shake hands if this is TLS: here and not while accepting, where one client would stop all others."""
+        if not self.greeted and isinstance(self.socket, ssl.SSLSocket):
+            try:
+                self.socket.do_handshake()
+            except OSError as error:
+                logger.debug('No TLS connection with %s: %s', self.remote_addr, error)
+                return False
+        self.greeted = True
+        return True
+
+
+class _TLS(BuiltinSSLAdapter):
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        wrapped = self.context.wrap_socket(sock, do_handshake_on_connect=False, server_side=True)
+        return wrapped, {'wsgi.url_scheme': 'https', 'HTTPS': 'on'}
+
+
+class _Server(wsgi.Server):
+    version = 'wazo-webhookd'
+    ConnectionClass = _Connection
+    max_request_header_size = HEADER_BYTES
+    max_request_body_size = BODY_BYTES
+    keep_alive_conn_limit = KEPT_CONNECTIONS
+
+    _connections: Any
+    _serve_unservicable: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.busy: set[_Connection] = set()
+        self.accept_error: OSError | None = None
+
+    def serve(self) -> None:
+        """As cheroot's own, but an accept loop that fails is the end instead of a loop of failures."""
+        threading.Thread(target=self._serve_unservicable, name='http-refuse', daemon=True).start()
+        threading.Thread(target=self._watch, name='http-watch', daemon=True).start()
+        while self.ready:
+            try:
+                self._connections.run(self.expiration_interval)
+            except OSError as error:
+                if self.ready:
+                    logger.critical('The HTTP server cannot accept connections: %s', error)
+                    self.accept_error = error
+                    self.stop()
+
+    def process_conn(self, conn: _Connection) -> None:
+        """A new connection gets a thread when it has something to say, not before."""
+        if conn.last_used is not None:
+            super().process_conn(conn)
+        elif self._connections.can_add_keepalive_connection:
+            self._connections.put(conn)
+        else:
+            conn.close()
+
+    def error_log(self, msg: str = '', level: int = logging.INFO, traceback: bool = False) -> None:
+        """cheroot's own messages; what clients do wrong is no concern of an operator."""
+        logger.log(logging.ERROR if level >= logging.ERROR else logging.DEBUG, '%s', msg, exc_info=traceback)
+
+    def _watch(self) -> None:
+        """Cut the connections that keep a thread for too long: one byte at a time is a request too."""
+        while self.ready:
+            time.sleep(1)
+            limit = time.monotonic() - REQUEST_SECONDS
+            for connection in list(self.busy):
+                since = connection.busy_since
+                if since is not None and since < limit:
+                    logger.info('A client took more than %d s for one request: cut off', REQUEST_SECONDS)
+                    with contextlib.suppress(OSError):
+                        connection.socket.shutdown(socket.SHUT_RDWR)

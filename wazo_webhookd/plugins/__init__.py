@@ -1,0 +1,1 @@
+"""REST rooms, one package each."""
