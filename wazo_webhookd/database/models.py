@@ -116,7 +116,8 @@ class SubscriptionMetadatum(Base):
             'webhookd_subscription_metadatum__idx__key_value',
             'key',
             'value',
-            postgresql_where=text('length(value) < 1000'),
+            # PostgreSQL refuses large entries, in bytes (queries: database.subscriptions)
+            postgresql_where=text('octet_length(key) < 300 AND octet_length(value) < 1000'),
         ),
     )
 
@@ -161,7 +162,7 @@ class JournalEvent(Base):
     tenant_uuid = Column(Text)
     source = Column(String(8), nullable=False)
     received_at = Column(UtcDateTime, nullable=False)
-    fingerprint = Column(String(64))
+    fingerprint = Column(Text)
     deliveries = Column(Integer, nullable=False)
     headers = Column(Text, nullable=False)
     body = Column(Text, nullable=False)

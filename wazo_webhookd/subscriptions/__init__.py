@@ -1,0 +1,1 @@
+"""Subscriptions: the one door to them, who hears of a change, how they look."""
