@@ -1,0 +1,1 @@
+"""The commands: the only modules, beside the hall, that construct things."""

@@ -1,0 +1,155 @@
+"""Where log lines go, how they look, and what never gets into one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from logging.handlers import WatchedFileHandler
+from types import TracebackType
+from typing import Any, Final
+
+from wazo_webhookd.config import Config
+from wazo_webhookd.exceptions import WebhookdError
+from wazo_webhookd.masking import MASK, is_secret_name, masked_text
+
+CAPPED: Final = ('Flask-Cors', 'urllib3', 'amqp', 'kombu', 'stevedore', 'asyncio', 'httpx', 'httpcore', 'hpack')
+"""Loggers of libraries that are heard from WARNING upwards only, whatever the level."""
+
+_FORMAT = '%(asctime)s [%(process)d] (%(levelname)s) (%(name)s): %(message)s'
+_NAMED = re.compile(
+    r"""(?ix) (?P<name> [\w-]*(?:token|password|secret|service_key|api_key) | authorization ) (?P<quote>['"]?)
+    (?P<sign> \s*[:=]\s* ) (?P<open>b?['"]?) (?P<value> (?:(?:basic|bearer)\s+)? [^\s'",;&)}\]]+ )"""
+)
+_WORTH_A_LOOK = re.compile(r'token|password|secret|service_key|api_key|authorization', re.IGNORECASE)
+_NO_SECRETS = frozenset({'none', 'null', 'true', 'false', MASK, '<hidden>'})
+
+
+class LogFileError(WebhookdError):
+    """The log file cannot be opened."""
+
+
+def set_up(config: Config) -> None:
+    """Log to the configured file, to standard output (below ERROR) and to standard error.
+
+    Raises LogFileError when the file cannot be opened.
+    """
+    handlers: list[logging.Handler] = []
+    if config.log_file:
+        try:
+            handlers.append(_File(config.log_file))
+        except OSError as error:
+            raise LogFileError(
+                f'log_file: cannot open {config.log_file} as {_who()}: {error.strerror}: '
+                'give this user the right to write it, or set log_file in the configuration'
+            ) from None
+    output, problems = _Stream(sys.stdout), _Stream(sys.stderr)
+    output.addFilter(lambda record: record.levelno < logging.ERROR)
+    problems.setLevel(logging.ERROR)
+    formatter = Redacting(_FORMAT)
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    for handler in (*handlers, output, problems):
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    root.setLevel(config.log_level)
+    for name in CAPPED:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    hide(*_secrets_of(config.tree))
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+_hidden: OrderedDict[str, None] = OrderedDict()
+_HIDDEN_AT_MOST = 64
+
+
+def hide(*secrets: str) -> None:
+    """Never print these texts (service token, passwords). The 64 latest are remembered."""
+    for secret in secrets:
+        if len(secret) >= 8:  # shorter ones would black out words
+            _hidden[secret] = None
+            _hidden.move_to_end(secret)
+    while len(_hidden) > _HIDDEN_AT_MOST:
+        _hidden.popitem(last=False)
+
+
+def redacted(text: str) -> str:
+    """The text with everything masked that says of itself that it is a secret, or was given to ``hide``."""
+    for secret in tuple(_hidden):
+        if secret in text:
+            text = text.replace(secret, MASK)
+    if '://' in text or '/token/' in text:
+        text = masked_text(text)
+    if _WORTH_A_LOOK.search(text):
+        text = _NAMED.sub(_mask_named, text)
+    return text
+
+
+class Redacting(logging.Formatter):
+    """Works on the finished line, so that arguments and tracebacks are covered too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+class _Quiet(logging.Handler):
+    """A handler whose failures (full disk, closed terminal) cost one line a minute, not a traceback each."""
+
+    _told_at = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        now = time.monotonic()
+        if not self._told_at or now - self._told_at > 60:
+            self._told_at = now
+            with contextlib.suppress(OSError, ValueError):  # a closed terminal: nobody is left to tell
+                print(f'wazo-webhookd: cannot write the log: {error}', file=sys.stderr, flush=True)
+
+
+class _File(_Quiet, WatchedFileHandler):
+    def __init__(self, path: str) -> None:
+        WatchedFileHandler.__init__(self, path, encoding='utf-8', errors='backslashreplace')
+
+
+class _Stream(_Quiet, logging.StreamHandler[Any]):
+    pass
+
+
+def _mask_named(match: re.Match[str]) -> str:
+    if match['value'].lower() in _NO_SECRETS:
+        return match[0]
+    return f'{match["name"]}{match["quote"]}{match["sign"]}{match["open"]}{MASK}'
+
+
+def _secrets_of(tree: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found += _secrets_of(value)
+        elif isinstance(value, str) and is_secret_name(str(key)):
+            found.append(value)
+    return found
+
+
+def _who() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f'user {os.geteuid()}'
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    details = (kind, error, traceback) if error is not None else None
+    logging.getLogger('wazo-webhookd').critical('Uncaught exception', exc_info=details)
