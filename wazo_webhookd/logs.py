@@ -24,8 +24,9 @@ CAPPED: Final = ('Flask-Cors', 'urllib3', 'amqp', 'kombu', 'stevedore', 'asyncio
 
 _FORMAT = '%(asctime)s [%(process)d] (%(levelname)s) (%(name)s): %(message)s'
 _NAMED = re.compile(
-    r"""(?ix) (?P<name> [\w-]*(?:token|password|secret|service_key|api_key) | authorization ) (?P<quote>['"]?)
-    (?P<sign> \s*[:=]\s* ) (?P<open>b?['"]?) (?P<value> (?:(?:basic|bearer)\s+)? [^\s'",;&)}\]]+ )"""
+    r"""(?ix)
+    (?P<start> [\w-]*(?:token|password|secret|service_key|api_key|authorization) (?P<named>['"]?) (?P<sign>\s*[:=]\s*) )
+    (?: (?P<quote>b?(?P<mark>['"])) (?P<quoted>.+?) (?P=mark) | (?P<bare>(?:(?:basic|bearer)\s+)?[^\s'",;&)}\]]+) )"""
 )
 _WORTH_A_LOOK = re.compile(r'token|password|secret|service_key|api_key|authorization', re.IGNORECASE)
 _NO_SECRETS = frozenset({'none', 'null', 'true', 'false', MASK, '<hidden>'})
@@ -124,9 +125,11 @@ class _Stream(_Quiet, logging.StreamHandler[Any]):
 
 
 def _mask_named(match: re.Match[str]) -> str:
-    if match['value'].lower() in _NO_SECRETS:
+    value = match['quoted'] or match['bare']
+    a_sentence = match['bare'] is not None and not match['named'] and ' ' in match['sign'] and value.isalpha()
+    if a_sentence or value.lower() in _NO_SECRETS:
         return match[0]
-    return f'{match["name"]}{match["quote"]}{match["sign"]}{match["open"]}{MASK}'
+    return f'{match["start"]}{match["quote"] or ""}{MASK}{match["mark"] or ""}'
 
 
 def _secrets_of(tree: Mapping[str, Any]) -> list[str]:
