@@ -29,9 +29,11 @@ class Config(Settings):
     """The settings, and what else the start decided.
 
     ``tree`` is the plain nested dict that guests receive: defaults included, unknown keys kept,
-    ``db_uri`` as written. It holds secrets: show it through ``masked``.
+    ``db_uri`` as written. It holds secrets: show it through ``masked``. ``quiet_log_level`` is the
+    level without ``debug``.
     """
 
+    quiet_log_level: int = 20
     standalone: bool = False
     data_dir: Path | None = None
     tree: dict[str, Any] = Field({}, repr=False)
@@ -123,7 +125,7 @@ def from_tree(
     level = LOG_LEVELS['DEBUG'] if settings.debug else settings.log_level
     tree['log_level'] = level
     values = {name: getattr(settings, name) for name in Settings.model_fields} | {'log_level': level}
-    return Config(**values, standalone=standalone, data_dir=folder, tree=tree)
+    return Config(**values, quiet_log_level=settings.log_level, standalone=standalone, data_dir=folder, tree=tree)
 
 
 def default_tree(standalone: bool = False) -> Tree:
