@@ -8,6 +8,7 @@ from wazo_webhookd import config as daemon_config
 from wazo_webhookd.database import schema
 from wazo_webhookd.database.models import Base
 from wazo_webhookd.database.session import Database
+from wazo_webhookd.exceptions import WebhookdError
 
 config = context.config
 
@@ -41,5 +42,8 @@ if given is not None:
 else:
     if config.config_file_name is not None:
         logging.config.fileConfig(config.config_file_name, disable_existing_loggers=False)
-    with schema.exclusively(Database.from_uri(database_uri(), application_name='alembic')) as connection:
-        migrate(connection)
+    try:
+        with schema.exclusively(Database.from_uri(database_uri(), application_name='alembic')) as connection:
+            migrate(connection)
+    except WebhookdError as error:
+        raise SystemExit(f'alembic: {error}') from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection, exc, text
 
 from ..exceptions import SchemaBehind
 from . import facts
@@ -76,11 +76,12 @@ def check(database: Database) -> None:
     logger.info('The schema of the database (%s) is newer than this program and works with it.', ', '.join(found))
 
 
-def upgrade(database: Database | str) -> None:
+def upgrade(database: Database | str, *, role: str | None = None) -> None:
     """Run all missing migrations in one transaction; two that try at once take turns.
 
-    Raises SchemaBehind when the database is at a revision that this program does not know, DatabaseUnavailable, and
-    what the database says (sqlalchemy.exc.DBAPIError) when this user may not change the tables.
+    ``role``: the PostgreSQL role to do it as, for a superuser (new tables belong to whoever makes them). Raises
+    SchemaBehind when the database is at a revision that this program does not know, DatabaseUnavailable, and what the
+    database says (sqlalchemy.exc.DBAPIError) when this user may not change the tables.
     """
     from alembic.config import Config
     from alembic.util import CommandError
@@ -91,7 +92,7 @@ def upgrade(database: Database | str) -> None:
     config = Config()
     config.set_main_option('script_location', str(migrations()).replace('%', '%%'))
     try:
-        with exclusively(mine or database) as connection:  # type: ignore[arg-type]  # a str makes `mine`
+        with exclusively(mine or database, role=role) as connection:  # type: ignore[arg-type]  # a str makes `mine`
             config.attributes['connection'] = connection
             command.upgrade(config, 'head')
     except CommandError as error:
@@ -102,7 +103,7 @@ def upgrade(database: Database | str) -> None:
 
 
 @contextmanager
-def exclusively(database: Database) -> Iterator[Connection]:
+def exclusively(database: Database, *, role: str | None = None) -> Iterator[Connection]:
     """A transaction for changing tables: the only such one, and not waiting for ever for those who use them."""
     with database.own_connection() as connection:
         if database.is_sqlite:
@@ -114,6 +115,8 @@ def exclusively(database: Database) -> Iterator[Connection]:
             if not database.is_sqlite:
                 connection.exec_driver_sql(f'SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})')
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+                if role is not None:
+                    connection.execute(text("SELECT set_config('role', :role, true)"), {'role': role})
             yield connection
 
 

@@ -32,8 +32,8 @@ IDLE_SECONDS: Final = 30
 """A connection idle for longer is asked whether it lives; others only if their socket has something to say."""
 
 # SQLSTATEs that say "not now" rather than "not this": connection (08), serialisation and deadlock (40), resources (53),
-# lock time-out (55P03), operator's intervention, query cancelled (57), I/O (58), a standby that does not write (25006).
-_STATES_LATER: Final = ('08', '40', '53', '55P03', '57', '58', '25006')
+# lock time-out (55P03), intervention of the operator, cancelled (57), I/O (580), a standby that does not write (25006).
+_STATES_LATER: Final = ('08', '40', '53', '55P03', '57', '580', '25006')
 _SQLITE_LATER: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
