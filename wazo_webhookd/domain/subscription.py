@@ -13,6 +13,8 @@ Scalar = str | int | float | bool | None
 MASTER: Final = 'master'
 """Stored as the owner tenant while the master tenant is not known yet; matches as the master tenant does."""
 
+UUID_LENGTH: Final = 36
+
 FIELDS: Final = (
     'name',
     'service',
@@ -71,10 +73,9 @@ class Subscription:
         return json.dumps(self.to_dict(), separators=(',', ':')).encode()
 
     def wishes_the_same_as(self, other: Subscription) -> bool:
-        """Same tenant, name, service, events (in any order) and config."""
+        """Same name, service, events (in any order) and config."""
         return (
-            self.owner_tenant_uuid == other.owner_tenant_uuid
-            and self.name == other.name
+            self.name == other.name
             and self.service == other.service
             and set(self.events) == set(other.events)
             and _typed(self.config) == _typed(other.config)
@@ -114,6 +115,8 @@ def clean(values: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = None
         else:
             result[key] = _text(key, value)
+            if key.endswith('_uuid') and len(result[key]) > UUID_LENGTH:
+                raise InvalidSubscription(f'{key}: longer than {UUID_LENGTH} characters')
     return result
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import text
 
 from wazo_webhookd.database import facts
+from wazo_webhookd.database import subscriptions as rows
+from wazo_webhookd.database.listen import Listener
 from wazo_webhookd.domain.subscription import Subscription
 from wazo_webhookd.exceptions import DatabaseUnavailable
 
@@ -185,6 +187,43 @@ def _bounded(changes: list[tuple[int, list[str] | None]]) -> list[tuple[int, lis
             break
         kept.append(change)
     return kept[::-1]
+
+
+class ChangeListener:
+    """Hears what other daemons wrote (a thread; PostgreSQL only) and hands it to the feed.
+
+    ``on_reconnect`` is called on the thread whenever listening began, the first time too: what was
+    said before is lost, so read everything again there (``Catalog.load``, then ``Catalog.refresh``).
+    """
+
+    def __init__(self, database: Database, feed: ChangeFeed, on_reconnect: Callable[[], None]) -> None:
+        self._database = database
+        self._feed = feed
+        self._listener = Listener(database, [CHANNEL], self._on_notify, on_reconnect, name='subscription changes')
+
+    def start(self) -> None:
+        self._listener.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        self._listener.stop(timeout)
+
+    @property
+    def listening(self) -> bool:
+        return self._listener.listening
+
+    def _on_notify(self, _channel: str, payload: str) -> None:
+        word = json.loads(payload)
+        if self._feed.life is not None and word.get('life') == self._feed.life:
+            return
+        if 'payload' in word:
+            self._feed.hear(word['kind'], word['payload'])
+            return
+        uuids = tuple(word.get('uuids') or ())
+        now: tuple[Subscription, ...] = ()
+        if word['kind'] in ('created', 'updated'):
+            with self._database.reading() as connection:
+                now = tuple(rows.fetch(connection, uuids))
+        self._feed.changed(Change(word['kind'], int(word.get('version') or 0), uuids, now, remote=True))
 
 
 feed: Final = ChangeFeed()

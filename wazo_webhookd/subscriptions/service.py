@@ -33,6 +33,9 @@ BATCH: Final = 100
 
 Result = TypeVar('Result')
 
+_UNKNOWN: Final = Change('reload', 0)
+"""The answer to a COMMIT was lost and it turned out to have happened: its version is not known."""
+
 
 class NoSuchSubscription(APIException):
     """Unknown, or not visible to whoever asks: the same for both."""
@@ -80,7 +83,7 @@ class SubscriptionService:
         """In the order of creation unless ``order`` (name, service, uuid) is given. None does not ask for that
         condition; an empty collection of tenants finds nothing."""
         scope = _scope(owner_tenant_uuids, owner_user_uuid)
-        return self._find(scope, events_user_uuid, search_metadata, limit, offset, order, direction, search)[0]
+        return [*self._find(scope, events_user_uuid, search_metadata, limit, offset, order, direction, search)[0]]
 
     def page(
         self,
@@ -172,9 +175,11 @@ class SubscriptionService:
                 owner_tenant_uuid=tenant or self._master_tenant(connection),
                 created_at=self.database.now(connection),
             )
-            stored = rows.one(connection, new.uuid)  # a COMMIT whose answer was lost
-            if stored is None and unless_it_exists:
-                stored = _twin(connection, wished)
+            stored = rows.one(connection, new.uuid)
+            if stored is not None:
+                return stored, _UNKNOWN
+            if unless_it_exists:
+                stored = _twin(connection, wished, also=None if tenant else MASTER)
             if stored is not None:
                 return stored, None
             rows.add(connection, wished)
@@ -227,14 +232,14 @@ class SubscriptionService:
         if not self._feed.writable:
             return
         uuid = _looked_up(subscription_uuid)
-        tried = []
+        tried: set[str] = set()
 
         def remove(connection: Connection) -> tuple[None, Change | None]:
             found = rows.fetch(connection, [uuid], lock=True)
             if not found and tried:
-                return None, None  # the COMMIT whose answer was lost
+                return None, _UNKNOWN
             gone = _visible(next(iter(found), None), scope, subscription_uuid)
-            tried.append(uuid)
+            tried.add(uuid)
             return None, self._remove(connection, [gone])
 
         self._write(remove)
@@ -454,10 +459,11 @@ def _visible(found: Subscription | None, scope: Scope, asked: object) -> Subscri
     return found
 
 
-def _twin(connection: Connection, wished: Subscription) -> Subscription | None:
+def _twin(connection: Connection, wished: Subscription, also: str | None) -> Subscription | None:
+    """The identical subscription of the same tenant, or of tenant ``also``."""
     own = rows.subscription.c
     same = [
-        own.owner_tenant_uuid == wished.owner_tenant_uuid,
+        own.owner_tenant_uuid.in_([wished.owner_tenant_uuid, also]),
         own.name == wished.name,
         own.service == wished.service,
     ]
