@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, text
 
-from ..database import facts
-from ..database.models import BoundEvent, SubscriptionEvent
+from ..database import bindings as rows
 from ..database.session import Database
 from ..exceptions import DatabaseUnavailable
 from .consumer import BusConsumer, NotConnected
@@ -24,17 +22,10 @@ logger = logging.getLogger(__name__)
 LOCK: Final = 0x77656268_62696E64
 """Advisory lock: shared by those who bind, exclusive for who removes."""
 
-HANDLED: Final = 'handled_events'
-"""Fact: {event name: Unix seconds at which some daemon said that it has a handler of its own for it}."""
-
 AT_ONCE_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 1.0
-HANDLED_SECONDS: Final = 200.0
 REMOVED_AT_A_TIME: Final = 50
-
-_bound = BoundEvent.__table__
-_wanted = SubscriptionEvent.__table__
 
 
 class Change(Protocol):
@@ -84,7 +75,9 @@ class Bindings:
         """Observer of the change feed. Other daemons bind what they wrote themselves."""
         if not change.remote and change.names:
             self.ensure(change.names)
-        if change.kind != 'created':
+        if change.kind == 'reload':  # whatever changed is not known
+            self._bind_soon()
+        elif change.kind != 'created':
             self.sweep_soon()
 
     def ensure(self, names: Iterable[str]) -> bool:
@@ -95,19 +88,20 @@ class Bindings:
         if not self._consumer.consumer_connected():
             return False
         try:
-            with self._shared(time.monotonic() + AT_ONCE_SECONDS) as connection:
-                known = set(connection.execute(select(_bound.c.name).where(_bound.c.name.in_(wanted))).scalars())
-                missing = [name for name in wanted if name not in known]
+            with self._shared(time.monotonic() + AT_ONCE_SECONDS / 2) as connection:
+                missing = set(wanted) - rows.bound(connection, wanted)
                 if missing:
-                    self._remember(connection, missing)
-                    self._consumer.ask_broker(lambda link: self._consumer.bind(link, missing), AT_ONCE_SECONDS)
+                    rows.say_bound(connection, self._database, missing)
+                    self._ask_to_bind(missing, AT_ONCE_SECONDS / 2)
             return True
         except (DatabaseUnavailable, NotConnected, TimeoutError) as error:
-            logger.info('%d event names are bound a little later: %s', len(wanted), error)
+            logger.info('%d event names are bound without the others knowing yet: %s', len(wanted), error)
         except Exception:
             logger.exception('%d event names could not be bound; trying again', len(wanted))
-        self._rebind_wanted = True
-        self._wake.set()
+        self._bind_soon()
+        with suppress(Exception):  # who removes may be frozen while it holds the lock; binding is harmless
+            self._ask_to_bind(wanted, AT_ONCE_SECONDS / 2)
+            return True
         return False
 
     def sweep_soon(self) -> None:
@@ -120,26 +114,23 @@ class Bindings:
     def bind_all(self) -> None:
         """Bind every name that subscriptions or handlers want, whether bound or not. Raises what goes wrong."""
         own = self._consumer.handler_names()
-        self._say_handled(own)
+        with self._database.transaction() as connection:
+            rows.say_handled(connection, own, time.time())
         with self._shared(time.monotonic() + 5) as connection:
-            names = own | set(connection.execute(select(_wanted.c.event_name).distinct()).scalars())
-            self._remember(connection, sorted(names))
-            self._consumer.ask_broker(lambda link: self._consumer.bind(link, names), 30)
+            names = own | rows.wanted(connection)
+            rows.say_bound(connection, self._database, names)
+            self._ask_to_bind(names, 30)
 
     def sweep(self) -> int:
         """Unbind what nobody wants; returns how many names. Raises what goes wrong."""
         removed = 0
         while True:
             with self._exclusive(time.monotonic() + 5) as connection:
-                handled = _handled(facts.get(connection, HANDLED)[1], time.time())
-                kept = self._consumer.handler_names() | set(handled)
-                unwanted = select(_bound.c.name).where(
-                    _bound.c.name.not_in(select(_wanted.c.event_name)), _bound.c.name.not_in(sorted(kept))
-                )
-                names = list(connection.execute(unwanted.order_by(_bound.c.name).limit(REMOVED_AT_A_TIME)).scalars())
+                kept = self._consumer.handler_names() | rows.handled(connection, time.time())
+                names = rows.unwanted(connection, kept, REMOVED_AT_A_TIME)
                 if names:
                     self._consumer.ask_broker(partial(self._unbind, names=names), 5)
-                    connection.execute(delete(_bound).where(_bound.c.name.in_(names)))
+                    rows.say_unbound(connection, names)
             removed += len(names)
             if len(names) < REMOVED_AT_A_TIME:
                 return removed
@@ -177,6 +168,9 @@ class Bindings:
                 self._wake.set()
 
     def _on_connected(self) -> None:
+        self._bind_soon()
+
+    def _bind_soon(self) -> None:
         self._rebind_wanted = True
         self._wake.set()
 
@@ -184,28 +178,15 @@ class Bindings:
         """A handler was added: before the start that is early enough."""
         if self._thread is not None:
             self.ensure(names)
-            self._rebind_wanted = True  # tells other daemons that the name has a handler
-            self._wake.set()
+            self._bind_soon()  # tells other daemons that the name has a handler
 
     # -- in the database ------------------------------------------------------------------------
 
+    def _ask_to_bind(self, names: Iterable[str], timeout: float) -> None:
+        self._consumer.ask_broker(lambda link: self._consumer.bind(link, names), timeout)
+
     def _unbind(self, link: Any, names: Iterable[str]) -> None:
         self._consumer.unbind(link, names)
-
-    def _remember(self, connection: Connection, names: Iterable[str]) -> None:
-        """Before binding: a name that is bound but not in the table would never be unbound."""
-        now = self._database.now(connection)
-        rows = [{'name': name, 'bound_at': now} for name in names if '\0' not in name]
-        if rows:
-            connection.execute(self._database.insert(_bound).on_conflict_do_nothing(), rows)
-
-    def _say_handled(self, own: Iterable[str]) -> None:
-        now = time.time()
-        with self._database.transaction() as connection:
-            facts.bump(connection, HANDLED)  # one at a time
-            said = _handled(facts.get(connection, HANDLED)[1], now)
-            said.update(dict.fromkeys(own, now))
-            facts.put(connection, HANDLED, json.dumps(said, separators=(',', ':'), sort_keys=True))
 
     def _shared(self, deadline: float) -> Any:
         return self._locked('pg_try_advisory_lock_shared', 'pg_advisory_unlock_shared', deadline)
@@ -235,9 +216,3 @@ class Bindings:
             finally:
                 if not connection.invalidated:
                     connection.execute(text(f'SELECT {give}({LOCK})'))
-
-
-def _handled(value: str | None, now: float) -> dict[str, float]:
-    """The names that some daemon said it handles, not long ago."""
-    said: dict[str, Any] = json.loads(value) if value else {}
-    return {name: float(when) for name, when in said.items() if now - float(when) < HANDLED_SECONDS}

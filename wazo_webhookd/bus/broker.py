@@ -194,6 +194,18 @@ def _declared(connection: Any, declare: Callable[[Any], Any]) -> bool:
     return True
 
 
-def message(body: str, **properties: Any) -> Any:
+def binding_arguments(name: str) -> dict[str, Any]:
+    """How the queue is bound to the exchange for one event name."""
+    return {'name': name, 'x-match': 'all'}
+
+
+def message(body: str | bytes, **properties: Any) -> Any:
     """A message to publish; ``properties`` as AMQP names them."""
     return amqp.Message(body, **properties)
+
+
+def bind_exchange(connection: Any, destination: str, source: str) -> None:
+    """Everything published on ``source`` reaches ``destination`` too."""
+    channel = open_channel(connection)
+    channel.exchange_bind(destination, source, '#')
+    channel.close()

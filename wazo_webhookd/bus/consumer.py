@@ -274,7 +274,9 @@ class BusConsumer(BusForGuests):
         """On the consumer's thread. Exchanges of other types than headers do not tell names apart: nothing is done."""
         if self.exchange_type == 'headers':
             for name in names:
-                link.control.queue_unbind(self.queue.name, self.exchange_name, '', arguments=_arguments(name))
+                link.control.queue_unbind(
+                    self.queue.name, self.exchange_name, '', arguments=broker.binding_arguments(name)
+                )
 
     def _each_name(self, channel: Any, bind: Callable[..., Any], names: Iterable[str]) -> None:
         if self.exchange_type in ('topic', 'fanout'):
@@ -286,7 +288,7 @@ class BusConsumer(BusForGuests):
             if self.exchange_type == 'direct':
                 bind(self.queue.name, self.exchange_name, name, nowait=not last)
             else:
-                bind(self.queue.name, self.exchange_name, '', nowait=not last, arguments=_arguments(name))
+                bind(self.queue.name, self.exchange_name, '', nowait=not last, arguments=broker.binding_arguments(name))
 
     def _serve(self, link: Link) -> None:
         sock = link.connection.sock
@@ -469,10 +471,6 @@ class BusConsumer(BusForGuests):
         with suppress(BlockingIOError):
             os.read(self._ear, 4096)
         self._woken = False
-
-
-def _arguments(name: str) -> dict[str, Any]:
-    return {'name': name, 'x-match': 'all'}
 
 
 def _cancelled(tag: str) -> None:

@@ -14,6 +14,7 @@ from ..database.session import Database
 from ..exceptions import DatabaseUnavailable
 from . import broker
 from .broker import BrokerAddress
+from .confirmations import ConfirmedChannel
 from .publisher import message_of
 
 logger = logging.getLogger(__name__)
@@ -21,12 +22,7 @@ logger = logging.getLogger(__name__)
 BATCH: Final = 100
 LOOK_SECONDS: Final = 3.0
 OTHERS_SECONDS: Final = 10.0
-CONFIRM_SECONDS: Final = 10.0
 IDLE_CLOSE_SECONDS: Final = 60.0
-
-
-class Unconfirmed(OSError):
-    """RabbitMQ did not confirm what was published."""
 
 
 class Sends(Protocol):
@@ -37,22 +33,23 @@ class Sends(Protocol):
     def close(self) -> None: ...
 
 
-class ConfirmedChannel:
-    """A connection on which a batch is published first and its confirmations are collected after it."""
+class BusChannel:
+    """Publishes batches of rows on a connection that is opened when it is needed."""
 
     def __init__(self, bus: Any) -> None:
+        """``bus``: the configuration section of that name."""
         self._address = BrokerAddress.from_config(bus)
         self._exchange = str(broker.setting(bus, 'exchange_name', 'wazo-headers'))
         self._exchange_type = str(broker.setting(bus, 'exchange_type', 'headers'))
         self._connection: Any = None
-        self._channel: Any = None
-        self._published = 0
-        self._confirmed = 0
-        self._refused = False
+        self._channel: ConfirmedChannel | None = None
 
     def send(self, rows: Sequence[OutboxRow]) -> None:
         try:
-            self._send(rows)
+            channel = self._channel or self._open()
+            for row in rows:
+                channel.publish(message_of(row.headers, row.body), self._exchange, row.routing_key)
+            channel.wait()
         except BaseException:
             self.close()
             raise
@@ -61,37 +58,11 @@ class ConfirmedChannel:
         connection, self._connection, self._channel = self._connection, None, None
         broker.close(connection)
 
-    def _send(self, rows: Sequence[OutboxRow]) -> None:
-        if self._connection is None:
-            self._open()
-        for row in rows:
-            self._channel.basic_publish(message_of(row.headers, row.body), self._exchange, row.routing_key)
-            self._published += 1
-        deadline = time.monotonic() + CONFIRM_SECONDS
-        while self._confirmed < self._published:
-            if self._refused or time.monotonic() > deadline:
-                raise Unconfirmed('RabbitMQ did not confirm what was published')
-            try:
-                self._connection.drain_events(timeout=1)
-            except TimeoutError:
-                continue
-
-    def _open(self) -> None:
+    def _open(self) -> ConfirmedChannel:
         self._connection = broker.connect(self._address, 'wazo-webhookd outbox')
         broker.declare_exchange(self._connection, self._exchange, self._exchange_type)
-        self._channel = broker.open_channel(self._connection)
-        self._published = self._confirmed = 0
-        self._refused = False
-        self._channel.events['basic_ack'].add(self._on_ack)
-        self._channel.events['basic_nack'].add(self._on_nack)
-        self._channel.confirm_select()
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:
-        # Confirmations may overtake each other; with `multiple` all up to the tag are in.
-        self._confirmed = max(self._confirmed + 1, tag) if multiple else self._confirmed + 1
-
-    def _on_nack(self, tag: int, multiple: bool) -> None:
-        self._refused = True
+        self._channel = ConfirmedChannel(broker.open_channel(self._connection))
+        return self._channel
 
 
 class OutboxSender:
