@@ -1,0 +1,1 @@
+"""Show the configuration, switch debugging on and off."""

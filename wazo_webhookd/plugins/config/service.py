@@ -1,0 +1,39 @@
+"""The configuration as people may see it; the one thing that can be changed while running is debugging."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from typing import Any
+
+from ...auth import auth_verifier
+from ...config import Config
+from ...masking import masked
+
+
+class ConfigService:
+    def __init__(self, config: Config, logger: logging.Logger | None = None) -> None:
+        self._config = config
+        self._logger = logger or logging.getLogger()
+        self._debug = config.debug
+        self._lock = threading.Lock()
+
+    def show(self) -> dict[str, Any]:
+        """The whole tree with every secret masked; ``log_level`` is the number in force."""
+        tree = copy.deepcopy(self._config.tree)
+        tree['debug'] = self._debug
+        tree['log_level'] = self._level()
+        master_tenant_uuid = auth_verifier.master_tenant.confirmed
+        if master_tenant_uuid is not None:
+            tree.setdefault('auth', {})['master_tenant_uuid'] = master_tenant_uuid
+        return masked(tree)
+
+    def set_debug(self, debug: bool) -> None:
+        """Log at DEBUG or, also when the daemon was started with it, at the configured level again."""
+        with self._lock:
+            self._debug = debug
+            self._logger.setLevel(self._level())
+
+    def _level(self) -> int:
+        return logging.DEBUG if self._debug else self._config.quiet_log_level

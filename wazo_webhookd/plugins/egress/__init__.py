@@ -1,0 +1,1 @@
+"""Explain where deliveries may connect."""

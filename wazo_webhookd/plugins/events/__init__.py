@@ -1,0 +1,1 @@
+"""Take events in over REST."""
