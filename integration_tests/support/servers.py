@@ -81,18 +81,39 @@ class PrivatePostgres(Postgres):
         self._init()
 
     def _init(self) -> None:
-        command = [self._bin / 'initdb', '--no-sync', '--auth=trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C', '-D', self.data]
+        command = [
+            self._bin / 'initdb',
+            '--no-sync',
+            '--auth=trust',
+            '-U',
+            'postgres',
+            '-E',
+            'UTF8',
+            '--locale=C',
+            '-D',
+            self.data,
+        ]
         done = subprocess.run(
-            list(map(str, command)), capture_output=True, text=True, check=False, cwd=self.folder,
-            user=self._user, group=self._user, extra_groups=[] if self._user else None,
-        )  # fmt: skip
+            list(map(str, command)),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+        )
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
         """Listen; returns when connections are accepted."""
         settings = {
-            'port': self.port, 'listen_addresses': '127.0.0.1', 'unix_socket_directories': '', 'fsync': 'off', 'max_connections': 200,
-        }  # fmt: skip
+            'port': self.port,
+            'listen_addresses': '127.0.0.1',
+            'unix_socket_directories': '',
+            'fsync': 'off',
+            'max_connections': 200,
+        }
         options = [word for key, value in settings.items() for word in ('-c', f'{key}={value}')]
 
         def attempt() -> bool:
@@ -182,7 +203,9 @@ class PrivateRabbit(Rabbit):
         super().__init__(port=free_port())
         self.folder = Path(tempfile.mkdtemp(prefix='webhookd-mq-'))
         (self.folder / 'plugins').write_text('[].\n')
-        (self.folder / 'conf').write_text(f'listeners.tcp.local = 127.0.0.1:{self.port}\nvm_memory_high_watermark.relative = 0.2\n')
+        (self.folder / 'conf').write_text(
+            f'listeners.tcp.local = 127.0.0.1:{self.port}\nvm_memory_high_watermark.relative = 0.2\n'
+        )
         (self.folder / 'env').write_text('')
         self._epmd_port = free_port()
         self._environment = {
@@ -212,7 +235,10 @@ class PrivateRabbit(Rabbit):
         """Listen; returns when connections are accepted (about seven seconds)."""
         assert RABBITMQ.is_dir(), 'RabbitMQ is not installed: apt-get install rabbitmq-server'
         self.program = Program(
-            [str(RABBITMQ / 'rabbitmq-server')], self.folder / 'output', environment=self._environment, directory=self.folder
+            [str(RABBITMQ / 'rabbitmq-server')],
+            self.folder / 'output',
+            environment=self._environment,
+            directory=self.folder,
         )
         program = self.program
         until(lambda: answers(self.port) or not program.alive(), 60, every=0.1, what='RabbitMQ listens')

@@ -10,7 +10,12 @@ T = TypeVar('T')
 
 
 def until(
-    condition: Callable[[], T], seconds: float = 15, *, every: float = 0.03, what: str = '', catching: type[Exception] = OSError
+    condition: Callable[[], T],
+    seconds: float = 15,
+    *,
+    every: float = 0.03,
+    what: str = '',
+    catching: type[Exception] = OSError,
 ) -> T:
     """The first truthy value of ``condition``; AssertionError after so many seconds.
 
