@@ -1,0 +1,122 @@
+"""The daemon's own thread for what needs the database now and then: first contact, life, retention."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from wazo_webhookd.database import processes, retention, schema
+from wazo_webhookd.database.session import Database
+from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
+
+logger = logging.getLogger(__name__)
+
+RENEW_SECONDS = 5.0
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+SWEEP_SECONDS = 3600.0
+FIRST_SWEEP_SECONDS = 60.0
+
+
+class RetentionConfig(Protocol):
+    journal_days: int
+    deliveries_days: int
+    logs_days: int
+
+
+class Housekeeper(threading.Thread):
+    """Waits for the database, then keeps this daemon's life renewed and old rows away.
+
+    ``on_contact`` are called once each, in order, when the database is there and its schema fits; one that
+    raises DatabaseUnavailable is called again. ``on_misfit`` is called with the reason when the schema does
+    not fit: the daemon ends.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        life: str,
+        retention_config: RetentionConfig,
+        *,
+        on_contact: Sequence[Callable[[], None]],
+        on_misfit: Callable[[SchemaBehind], None],
+    ) -> None:
+        super().__init__(name='housekeeper', daemon=True)
+        self._database = database
+        self._life = life
+        self._retention = retention_config
+        self._on_contact = list(on_contact)
+        self._on_misfit = on_misfit
+        self._stopping = threading.Event()
+        self._reachable = False
+        self.ready = threading.Event()
+
+    def provide_status(self, status: dict[str, dict[str, str]]) -> None:
+        status['database']['status'] = 'ok' if self._reachable else 'fail'
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(timeout=10)
+        if self.ready.is_set():
+            try:
+                with self._database.transaction() as connection:
+                    processes.end(connection, self._life)
+            except DatabaseUnavailable:
+                logger.info('the database is away: this life ends there by itself')
+
+    def run(self) -> None:
+        if self._make_contact():
+            self.ready.set()
+            self._keep_house()
+
+    def _make_contact(self) -> bool:
+        """True once the schema is known to fit and everybody who waited for it was told."""
+        waits = iter(RETRY_SECONDS)
+        wait = 0.0
+        told_away = False
+        while not self._stopping.wait(wait):
+            wait = next(waits, RETRY_SECONDS[-1])
+            try:
+                schema.check(self._database)
+                self._register()
+                self._reachable = True
+                while self._on_contact:
+                    self._on_contact[0]()
+                    self._on_contact.pop(0)
+                return True
+            except SchemaBehind as misfit:
+                self._on_misfit(misfit)
+                return False
+            except DatabaseUnavailable as error:
+                self._reachable = False
+                if not told_away:
+                    logger.warning('waiting for the database: %s', error)
+                    told_away = True
+        return False
+
+    def _register(self) -> None:
+        with self._database.transaction() as connection:
+            processes.register(connection, self._life, 'daemon', socket.gethostname(), os.getpid(), 0)
+
+    def _keep_house(self) -> None:
+        next_sweep = time.monotonic() + FIRST_SWEEP_SECONDS
+        while not self._stopping.wait(RENEW_SECONDS if self._reachable else 1.0):
+            try:
+                with self._database.transaction() as connection:
+                    processes.renew(connection, self._life, 0, 0)
+                if not self._reachable:
+                    logger.info('the database is back')
+                self._reachable = True
+                if time.monotonic() >= next_sweep:
+                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                    swept = retention.sweep(self._database, self._retention)
+                    logger.info('old rows removed: %s', swept)
+            except DatabaseUnavailable as error:
+                if self._reachable:
+                    logger.warning('the database is away: %s', error)
+                self._reachable = False
