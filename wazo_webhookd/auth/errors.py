@@ -1,11 +1,11 @@
 """What a caller is told when it may not do what it asks for.
 
-    APIException
-    ├── Unauthorized                     401, the token does not open this door
-    ├── UnauthorizedTenant               401, the tenant named is not (or no longer) there
-    ├── TokenWithUserUUIDRequired        400, a token of a user is needed
-    ├── AuthServerUnreachable            503, wazo-auth gives no usable answer
-    └── MasterTenantNotInitialized       503, too early
+APIException
+├── Unauthorized                     401, the token does not open this door
+├── UnauthorizedTenant               401, the tenant named is not (or no longer) there
+├── TokenWithUserUUIDRequired        400, a token of a user is needed
+├── AuthServerUnreachable            503, wazo-auth gives no usable answer
+└── MasterTenantNotInitialized       503, too early
 """
 
 from __future__ import annotations

@@ -51,4 +51,3 @@ def posted_event(
     return Event(
         uuid=uuid, name=asked['name'], headers=headers, body=body, text=text, source='rest', received_at=received_at
     )
-

@@ -24,7 +24,7 @@ class EventSchema(Schema):
     data = fields.Raw(
         required=True,
         allow_none=True,
-        error_messages={'required': error('Missing data for required field.', 'required', 'required')},  # type: ignore[dict-item]
+        error_messages={'required': error('Missing data for required field.', 'required', 'required')},
     )
     origin_uuid = String(load_default=None, allow_none=True, validate=[longest(128), storable])
     headers = Mapped(load_default=dict)

@@ -1,0 +1,92 @@
+"""The components of ``GET /status`` that nobody else speaks for: they ask when they are asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .database import processes
+from .database.session import Database
+from .exceptions import DatabaseUnavailable
+from .status import Status
+
+logger = logging.getLogger(__name__)
+
+BROKER_SECONDS: Final = 2
+"""How long the task broker may take, and how long its last answer is believed."""
+
+WORKER_KIND: Final = 'worker'
+
+
+def database_component(database: Database) -> Callable[[Status], None]:
+    def provide_status(status: Status) -> None:
+        status['database']['status'] = 'ok' if _is_reachable(database) else 'fail'
+
+    return provide_status
+
+
+def task_workers_component(database: Database) -> Callable[[Status], None]:
+    """``ok`` while at least one worker lives that has hands; also says how many there are."""
+
+    def provide_status(status: Status) -> None:
+        try:
+            with database.reading() as connection:
+                workers = [row for row in processes.living(connection) if row.kind == WORKER_KIND]
+        except DatabaseUnavailable:
+            status['task_workers']['status'] = 'fail'
+            return
+        hands = sum(max(row.hands - row.written_off, 0) for row in workers)
+        status['task_workers'].update(status='ok' if hands else 'fail', workers=len(workers), hands=hands)
+
+    return provide_status
+
+
+class TaskBrokerComponent:
+    """``ok`` when a connection to Celery's broker can be opened."""
+
+    def __init__(self, celery_app: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = celery_app
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._answer = False
+        self._answered_at: float | None = None
+
+    def provide_status(self, status: Status) -> None:
+        status['task_broker']['status'] = 'ok' if self._is_reachable() else 'fail'
+
+    def _is_reachable(self) -> bool:
+        with self._asking:
+            if self._answered_at is None or self._clock() - self._answered_at > BROKER_SECONDS:
+                self._answer = self._connects()
+                self._answered_at = self._clock()
+            return self._answer
+
+    def _connects(self) -> bool:
+        try:
+            with self._app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
+                connection.connect()
+        except Exception as error:
+            logger.debug('The task broker cannot be reached: %s', type(error).__name__)
+            return False
+        return True
+
+
+def component(name: str, words: Callable[[], Mapping[str, Any]]) -> Callable[[Status], None]:
+    """What ``words()`` says, as component ``name``."""
+
+    def provide_status(status: Status) -> None:
+        status[name].update(words())
+
+    return provide_status
+
+
+def _is_reachable(database: Database) -> bool:
+    try:
+        with database.reading() as connection:
+            connection.exec_driver_sql('SELECT 1')
+    except DatabaseUnavailable:
+        return False
+    return True
