@@ -6,6 +6,7 @@ gone with it. PostgreSQL refuses to run as root, so it is started as another use
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -14,7 +15,7 @@ import subprocess
 import tempfile
 import uuid
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import psutil
 import psycopg2
@@ -29,11 +30,12 @@ RABBITMQ = Path('/usr/lib/rabbitmq/bin')
 class Postgres:
     """A PostgreSQL server that one may use: create databases, drop them."""
 
-    def __init__(self, port: int = 5432, host: str = '127.0.0.1', user: str = 'postgres') -> None:
-        self.host, self.port, self.user = host, port, user
+    def __init__(self, port: int = 5432, host: str = '127.0.0.1', user: str = 'postgres', password: str = '') -> None:
+        self.host, self.port, self.user, self.password = host, port, user, password
 
     def uri(self, database: str) -> str:
-        return f'postgresql://{self.user}@{self.host}:{self.port}/{database}'
+        password = f':{quote(self.password, safe="")}' if self.password else ''
+        return f'postgresql://{quote(self.user, safe="")}{password}@{self.host}:{self.port}/{database}'
 
     def usable(self) -> bool:
         try:
@@ -155,20 +157,25 @@ class PrivatePostgres(Postgres):
 class Rabbit:
     """A RabbitMQ server that one may use: create virtual hosts, delete them."""
 
-    def __init__(self, port: int = 5672, host: str = '127.0.0.1') -> None:
+    def __init__(self, port: int = 5672, host: str = '127.0.0.1', environment: dict[str, str] | None = None) -> None:
         self.host, self.port = host, port
-        self._environment: dict[str, str] | None = None
+        self._environment = environment  # of rabbitmqctl, when the server is a private one
 
     def url(self, vhost: str = '/') -> str:
         return f'amqp://guest:guest@{self.host}:{self.port}/{quote(vhost, safe="")}'
 
     def usable(self) -> bool:
+        """Whether it listens and we may administer it."""
         return answers(self.port) and shutil.which('rabbitmqctl') is not None and self._try('-q', 'list_vhosts')
 
     def ctl(self, *words: str) -> str:
         done = self._ctl(words)
         assert done.returncode == 0, f'rabbitmqctl {" ".join(words)}: {done.stdout}{done.stderr}'
         return done.stdout
+
+    @classmethod
+    def described(cls, text: str) -> Rabbit:
+        return cls(**json.loads(text))
 
     def create_vhost(self, prefix: str = 'webhookd-test') -> str:
         name = f'{prefix}-{uuid.uuid4().hex[:12]}'
@@ -231,6 +238,10 @@ class PrivateRabbit(Rabbit):
         }
         self.program: Program | None = None
 
+    def describe(self) -> str:
+        """What another process needs to use it (``Rabbit.described``)."""
+        return json.dumps({'port': self.port, 'environment': self._environment})
+
     def start(self) -> None:
         """Listen; returns when connections are accepted (about seven seconds)."""
         assert RABBITMQ.is_dir(), 'RabbitMQ is not installed: apt-get install rabbitmq-server'
@@ -274,8 +285,17 @@ class PrivateRabbit(Rabbit):
 
 
 def find_postgres() -> Postgres:
-    """The server on the usual port if we may use it, else a private one, started."""
-    server = Postgres(port=int(os.environ.get('PGPORT', '5432')))
+    """The server that WEBHOOKD_TEST_POSTGRESQL names (a URI), else the one on the usual port, else a private one."""
+    asked = os.environ.get('WEBHOOKD_TEST_POSTGRESQL')
+    if asked:
+        parts = urlsplit(asked)
+        return Postgres(
+            parts.port or 5432,
+            parts.hostname or '127.0.0.1',
+            unquote(parts.username or 'postgres'),
+            unquote(parts.password or ''),
+        )
+    server = Postgres()
     if server.usable():
         return server
     private = PrivatePostgres()
@@ -284,7 +304,10 @@ def find_postgres() -> Postgres:
 
 
 def find_rabbit() -> Rabbit:
-    """The server on the usual port if we may administer it, else a private one, started."""
+    """The server that WEBHOOKD_TEST_RABBITMQ describes, else the one on the usual port, else a private one."""
+    asked = os.environ.get('WEBHOOKD_TEST_RABBITMQ')
+    if asked:
+        return Rabbit.described(asked)
     server = Rabbit()
     if server.usable():
         return server
