@@ -351,9 +351,8 @@ def test_deadlock_may_be_tried_again(postgresql):
 def test_exhausted_pool_is_absence(postgresql_with_tables, monkeypatch):
     database = Database.from_uri(postgresql_with_tables, pool_size=1)
     monkeypatch.setattr(database.engine.pool, '_timeout', 0.05)
-    with database.reading(), database.reading(), database.reading():
-        with pytest.raises(DatabaseUnavailable), database.reading():
-            pass
+    with database.reading(), database.reading(), database.reading(), pytest.raises(DatabaseUnavailable):
+        database.own_connection()
     database.dispose()
 
 
