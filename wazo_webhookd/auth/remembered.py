@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from ..database import facts
@@ -17,34 +18,36 @@ FACT: Final = 'master_tenant'
 
 
 class MasterTenantMemory:
-    def __init__(self, database: Database, master_tenant: MasterTenant) -> None:
+    """``keep(uuid)`` stores a confirmed master tenant, and what waited for it; it may raise DatabaseUnavailable."""
+
+    def __init__(self, database: Database, master_tenant: MasterTenant, keep: Callable[[str], object]) -> None:
         self._database = database
         self._master_tenant = master_tenant
-        self._stored: str | None = None
+        self._keep = keep
+        self._kept: str | None = None
         self._loaded = False
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Read it, then keep it up to date from here on. Raises DatabaseUnavailable."""
+        """Read what was stored, then store what is confirmed from here on. Raises DatabaseUnavailable."""
         with self._database.reading() as connection:
             _, stored = facts.get(connection, FACT)
-        with self._lock:
-            self._stored, first = stored, not self._loaded
-            self._loaded = True
         self._master_tenant.remember(stored)
+        with self._lock:
+            first, self._loaded = not self._loaded, True
         if first:
             self._master_tenant.subscribe(lambda _uuid: self.save())
+        self.save()
 
     def save(self) -> None:
-        """Store what is confirmed, if it differs; when the database is away, the next call does it."""
+        """Store what is confirmed, once; when the database is away, the next call does it."""
         with self._lock:
             confirmed = self._master_tenant.confirmed
-            if not self._loaded or confirmed is None or confirmed == self._stored:
+            if not self._loaded or confirmed is None or confirmed == self._kept:
                 return
             try:
-                with self._database.transaction() as connection:
-                    facts.put(connection, FACT, confirmed)
-                self._stored = confirmed
+                self._keep(confirmed)
+                self._kept = confirmed
             except DatabaseUnavailable as error:
                 logger.info('The master tenant could not be stored yet: %s', error)
 
