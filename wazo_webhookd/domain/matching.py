@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final
 
 from wazo_webhookd.domain.subscription import MASTER, Subscription
@@ -41,10 +42,10 @@ def asked_tenant(owner: str, master_tenant: str | None) -> str | None:
 
 
 def rule_of(subscription: Subscription, master_tenant: str | None) -> Rule:
-    """What a subscription asks of events."""
+    """What a subscription asks of events. Texts that many rules share are one object."""
     return Rule(
-        names=tuple(subscription.events),
-        tenant=asked_tenant(subscription.owner_tenant_uuid, master_tenant),
+        names=tuple(intern(name) for name in subscription.events),
+        tenant=asked_tenant(intern(subscription.owner_tenant_uuid), master_tenant),
         user=subscription.events_user_uuid,
         origin=subscription.events_wazo_uuid,
     )
