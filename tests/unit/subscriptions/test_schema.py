@@ -217,7 +217,9 @@ def test_bad_query_of_a_list(case: tuple[dict[str, Any], Any]) -> None:
     assert refused.value.normalized_messages() == expected
 
 
-@pytest.mark.parametrize('text', ['t', 'T', 'true', 'True', 'TRUE', 'on', 'On', 'ON', 'y', 'Y', 'yes', 'Yes', 'YES', '1'])
+@pytest.mark.parametrize(
+    'text', ['t', 'T', 'true', 'True', 'TRUE', 'on', 'On', 'ON', 'y', 'Y', 'yes', 'Yes', 'YES', '1']
+)
 def test_ways_to_say_recurse(text: str) -> None:
     assert ListQuery().load({'recurse': text})['recurse'] is True
 
@@ -230,7 +232,12 @@ def test_ways_to_say_five(text: str) -> None:
 def test_logs_are_asked_newest_first_unless_told() -> None:
     query = LogsQuery().load({})
 
-    assert (query['order'], query['direction'], query['limit'], query['from_date']) == ('started_at', 'desc', None, None)
+    assert (query['order'], query['direction'], query['limit'], query['from_date']) == (
+        'started_at',
+        'desc',
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize('text', ['DESC', '', 'up'])
