@@ -39,6 +39,8 @@ setup(
         'flask>=3.0,<4',
         'flask-cors>=4.0,<7',
         'flask-restful>=0.3.10,<0.4',
+        'google-auth>=2.20,<3',
+        'httpx[http2]>=0.27,<1',
         'jinja2>=3.1,<4',
         'jsonpatch>=1.33,<2',
         'kombu>=5.4,<6',
