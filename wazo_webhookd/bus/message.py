@@ -163,7 +163,7 @@ def _json_type(value: Any) -> str:
 
 def _deeper_than(content: Any, depth: int) -> bool:
     level: list[Any] = [content]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [inner for outer in level for inner in _members(outer) if isinstance(inner, (dict, list))]
         if not level:
             return False

@@ -1,0 +1,1 @@
+"""Push notifications that are asked for over REST."""
