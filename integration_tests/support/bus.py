@@ -60,9 +60,10 @@ class Bus:
         *,
         content_type: str | None = 'application/json',
         content_encoding: str | None = 'utf-8',
+        queue: str | None = None,
         **properties: Any,
     ) -> None:
-        """Publish exactly this; returns when the broker confirmed it."""
+        """Publish exactly this (with ``queue``: past the exchange, into that queue); returns when the broker confirmed it."""
         message = amqp.Message(
             body,
             application_headers=dict(headers),
@@ -72,7 +73,8 @@ class Bus:
             **properties,
         )
         channel = self._open()
-        channel.basic_publish_confirm(message, self.exchange, str(headers.get('name', '')))
+        exchange = self.exchange if queue is None else ''
+        channel.basic_publish_confirm(message, exchange, str(headers.get('name', '')) if queue is None else queue)
 
     def depth(self, queue: str) -> int | None:
         """Messages ready in the queue; None when there is no such queue."""
