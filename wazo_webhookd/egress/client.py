@@ -136,7 +136,9 @@ class EgressClient:
         target = parse(url) if isinstance(url, str) else url
         authority = target.authority
         ends = started + (self._settings.deadline if deadline is None else deadline)
-        connect_by = min(ends, started + (self._settings.connect_timeout if connect_timeout is None else connect_timeout))
+        connect_by = min(
+            ends, started + (self._settings.connect_timeout if connect_timeout is None else connect_timeout)
+        )
         sent = _complete(method, headers, body, authority)
         request = _shown(method, target, sent, body)
         try:
@@ -229,7 +231,9 @@ class EgressClient:
             else:
                 connection.close()
 
-    def _response(self, answer: Answer, request: requests.PreparedRequest, target: Target, started: float) -> requests.Response:
+    def _response(
+        self, answer: Answer, request: requests.PreparedRequest, target: Target, started: float
+    ) -> requests.Response:
         response = requests.Response()
         response.status_code = answer.status
         response.reason = answer.reason
@@ -327,4 +331,6 @@ def warn_of_environment(environ: Mapping[str, str]) -> None:
     """One warning at start that names what is ignored."""
     names = ignored_environment(environ)
     if names:
-        logger.warning('ignored for deliveries (set egress.proxy instead where a proxy is needed): %s', ', '.join(names))
+        logger.warning(
+            'ignored for deliveries (set egress.proxy instead where a proxy is needed): %s', ', '.join(names)
+        )

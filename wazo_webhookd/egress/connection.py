@@ -1,9 +1,9 @@
 """Connections that lead only to judged addresses: opening one, keeping it, finding one that is still good.
 
-    OSError
-    ├── ConnectFailed      nobody answered at the address, or the egress proxy refused
-    ├── ConnectTooSlow     no connection within the time allowed for connecting
-    └── TlsFailed          no trusted TLS session
+OSError
+├── ConnectFailed      nobody answered at the address, or the egress proxy refused
+├── ConnectTooSlow     no connection within the time allowed for connecting
+└── TlsFailed          no trusted TLS session
 """
 
 from __future__ import annotations

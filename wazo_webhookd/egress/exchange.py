@@ -53,7 +53,9 @@ class Answer:
     reusable: bool
 
 
-def write_request(method: str, path_query: str, host: str, headers: Iterable[tuple[str, str]], body: bytes | None) -> bytes:
+def write_request(
+    method: str, path_query: str, host: str, headers: Iterable[tuple[str, str]], body: bytes | None
+) -> bytes:
     """The bytes of a request. Raises BadRequest."""
     if _TOKEN.fullmatch(method) is None:
         raise BadRequest('not an HTTP method')
@@ -90,7 +92,9 @@ class AnswerReader:
             if interim > QUICK_INTERIM_ANSWERS:
                 time.sleep(0.05)  # endless ones count against the deadline and shall not burn a processor
         lower = [(name.lower(), value) for name, value in headers]
-        options = {option.strip() for name, value in lower if name == 'connection' for option in value.lower().split(',')}
+        options = {
+            option.strip() for name, value in lower if name == 'connection' for option in value.lower().split(',')
+        }
         reusable = 'close' not in options and (minor == '1' or 'keep-alive' in options)
         body, complete, framed = self._body(method, status, lower)
         return Answer(

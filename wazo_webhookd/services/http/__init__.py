@@ -1,0 +1,1 @@
+"""The service ``http``: a request to a URL for each event."""
