@@ -124,13 +124,15 @@ _NEVER = spans(NEVER)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one role may reach: ``deny`` wins over ``allow``, which wins over the tables; ``opened`` is open by default."""
+    """What one role may reach: ``deny`` wins over ``allow``, which wins over the tables.
+
+    ``opened`` is open by default; ``exempt`` are ranges of NEVER that are not shut for this role.
+    """
 
     allow: Spans = Spans()
     deny: Spans = Spans()
     opened: Spans = Spans()
     exempt: Spans = Spans()
-    """Ranges of NEVER that are not shut for this role."""
 
 
 def judge(address: Address, policy: Policy) -> str | None:
@@ -165,16 +167,16 @@ def spellings(address: Address) -> list[tuple[int, int]]:
     if number >> 32 == 0xFFFF:  # mapped: a connection to it is an IPv4 connection
         return [(4, low)]
     found = [(6, number)]
-    if number >> 32 == 0 and number > 1:  # IPv4-compatible
-        found.append((4, low))
-    elif number >> 32 in (0xFFFF0000, 0x64FF9B << 64):  # translated; NAT64
-        found.append((4, low))
-    elif number >> 80 == 0x64FF9B0001:  # NAT64 for local use
+    carries_low = (
+        (number >> 32 == 0 and number > 1)  # IPv4-compatible
+        or number >> 32 in (0xFFFF0000, 0x64FF9B << 64)  # translated; NAT64
+        or number >> 80 == 0x64FF9B0001  # NAT64 for local use
+        or number >> 32 & 0xFDFFFFFF == 0x5EFE  # ISATAP
+    )
+    if carries_low:
         found.append((4, low))
     elif number >> 112 == 0x2002:  # 6to4
         found.append((4, number >> 80 & 0xFFFFFFFF))
     elif number >> 96 == 0x20010000:  # Teredo: its server, and the client's address turned round
         found += [(4, number >> 64 & 0xFFFFFFFF), (4, low ^ 0xFFFFFFFF)]
-    if number >> 32 & 0xFDFFFFFF == 0x5EFE:  # ISATAP
-        found.append((4, low))
     return found

@@ -26,6 +26,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -236,7 +237,7 @@ class EgressClient:
     ) -> requests.Response:
         response = requests.Response()
         response.status_code = answer.status
-        response.reason = answer.reason
+        response.reason = answer.reason or _phrase(answer.status)
         response.url = target.masked_url
         response.request = request
         headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
@@ -253,6 +254,13 @@ class EgressClient:
         response.elapsed = timedelta(seconds=time.monotonic() - started)
         response.truncated = cut  # type: ignore[attr-defined]
         return response
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return 'unknown status'
 
 
 def _complete(method: str, headers: Mapping[str, str], body: bytes | None, authority: Authority) -> dict[str, str]:

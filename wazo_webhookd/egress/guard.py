@@ -20,15 +20,13 @@ from wazo_webhookd.exceptions import WebhookdError
 Role = Literal['user', 'admin']
 Verdict = Literal['REJECT_URL', 'BLOCK_ADDR', 'BLOCK_CONNECT']
 
-SHUT_PORTS: Final = frozenset(
-    int(port)
-    for port in """
-    1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123
-    135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993
-    995 1719 1720 1723 2049 2375 2376 2379 2380 3306 3659 4045 4190 4369 4573 5038 5060 5061 5432 5671 5672 6000 6379
-    6566 6665 6666 6667 6668 6669 6679 6697 9200 10080 10250 11211 15672 25672 27017
-    """.split()
-)
+SHUT_PORTS: Final = frozenset({
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
+    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 2375, 2376, 2379,
+    2380, 3306, 3659, 4045, 4190, 4369, 4573, 5038, 5060, 5061, 5432, 5671, 5672, 6000, 6379, 6566, 6665, 6666,
+    6667, 6668, 6669, 6679, 6697, 9200, 10080, 10250, 11211, 15672, 25672, 27017,
+})  # fmt: skip
 """Mail, name, telephony, database, broker and remote-control services: none of them expects a webhook."""
 
 METADATA_NAMES: Final = frozenset({'instance-data', 'metadata.goog', 'metadata.google.internal'})
@@ -162,7 +160,7 @@ def plain(address: Address) -> Address:
 
 
 def judge_header(name: str) -> None:
-    """May somebody choose this request header? Raises EgressRefused for those that steer requests or prove who sent them."""
+    """May somebody choose this request header? Raises EgressRefused for those that steer requests or prove a sender."""
     lower = name.strip().lower()
     if lower in FORBIDDEN_HEADERS or lower.startswith(FORBIDDEN_HEADER_STARTS):
         sentence = f'the header {lower} cannot be chosen'
