@@ -63,7 +63,7 @@ class Bus:
         queue: str | None = None,
         **properties: Any,
     ) -> None:
-        """Publish exactly this (with ``queue``: past the exchange, into that queue); returns when the broker confirmed it."""
+        """Publish exactly this (``queue``: past the exchange, into it); returns when the broker confirmed it."""
         message = amqp.Message(
             body,
             application_headers=dict(headers),
