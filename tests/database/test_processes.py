@@ -42,6 +42,14 @@ def test_registered_life_lives(database):
     assert row.started_at.tzinfo is UTC
 
 
+def test_registering_again_after_a_commit_whose_answer_was_lost(database):
+    register(database, 'a', hands=1)
+    register(database, 'a', hands=2)
+
+    with database.reading() as connection:
+        assert [(row.id, row.hands) for row in processes.living(connection)] == [('a', 2)]
+
+
 def test_renewing_says_what_changed(database):
     register(database, 'a')
     with database.transaction() as connection:

@@ -27,25 +27,33 @@ class LifeForgotten(WebhookdError):
 
 
 def register(connection: Connection, id: str, kind: str, host: str, pid: int, hands: int) -> datetime:
-    """Begin a life (``kind``: daemon, worker, suspects) and return the database's time."""
-    now: datetime = connection.execute(
+    """Begin a life (``kind``: daemon, worker, suspects) and return the database's time. Doing it again is harmless."""
+    now = _renewed(connection, id, hands=hands)
+    if now is not None:
+        return now
+    begun: datetime = connection.execute(
         insert(_process)
         .values(id=id, kind=kind, host=host, pid=pid, hands=hands, started_at=clock_now(), seen_at=clock_now())
         .returning(_process.c.seen_at)
     ).scalar_one()
-    return now
+    return begun
 
 
 def renew(connection: Connection, id: str, hands: int, written_off: int) -> datetime:
     """Say that this life goes on, with so many hands, and return the database's time. Raises LifeForgotten."""
+    now = _renewed(connection, id, hands=hands, written_off=written_off)
+    if now is None:
+        raise LifeForgotten
+    return now
+
+
+def _renewed(connection: Connection, id: str, **values: int) -> datetime | None:
     now: datetime | None = connection.execute(
         update(_process)
         .where(_process.c.id == id)
-        .values(seen_at=clock_now(), ended_at=None, hands=hands, written_off=written_off)
+        .values(seen_at=clock_now(), ended_at=None, **values)
         .returning(_process.c.seen_at)
     ).scalar_one_or_none()
-    if now is None:
-        raise LifeForgotten
     return now
 
 
