@@ -39,6 +39,7 @@ setup(
         'flask>=3.0,<4',
         'flask-cors>=4.0,<7',
         'flask-restful>=0.3.10,<0.4',
+        'flask-swagger-ui>=5.20,<6',
         'google-auth>=2.20,<3',
         'httpx[http2]>=0.27,<1',
         'jinja2>=3.1,<4',
