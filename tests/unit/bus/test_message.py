@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from wazo_webhookd.bus.message import UNREADABLE, Limits, Malformed, Properties, decode, plain_headers
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LIMITS = Limits()
 JSON = Properties(content_type='application/json', content_encoding='utf-8')
 
 
-def decoded(body, headers=None, properties=JSON, limits=Limits(), redelivered=False):
+def decoded(body, headers=None, properties=JSON, limits=LIMITS, redelivered=False):
     if isinstance(body, str):
         body = body.encode()
     return decode(
