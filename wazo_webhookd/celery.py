@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 HOOK_RUNNER: Final = 'wazo_webhookd.plugins.subscription.celery_tasks.hook_runner_task'
 """Name of the task that runs services of the run contract, and deliveries which no service takes."""
@@ -51,7 +51,8 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
     nobody reads is off: results, events, gossip, remote control, a redirected stdout.
     """
     settings: CelerySettings = config.celery
-    exchange = Exchange(settings.exchange_name, type='direct', durable=True)
+    exchange: Any = Exchange(settings.exchange_name, type='direct', durable=True)  # type: ignore[no-untyped-call]
+    queue: Any = Queue
     names = (settings.queue_name, suspects_queue(settings.queue_name))
     application.conf.update(
         broker_url='memory://' if standalone else settings.broker,
@@ -59,7 +60,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
         broker_heartbeat=None if standalone else HEARTBEAT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        task_queues=[Queue(name, exchange, routing_key=name, durable=True) for name in names],
+        task_queues=[queue(name, exchange, routing_key=name, durable=True) for name in names],
         task_default_queue=settings.queue_name,
         task_default_exchange=settings.exchange_name,
         task_default_exchange_type='direct',

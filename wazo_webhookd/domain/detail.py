@@ -36,7 +36,7 @@ SECRET_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How much of a detail is kept: characters per text, members per container, containers within each other, values in all."""
+    """How much is kept: characters per text, members per container, containers within each other, values in all."""
 
     text: int
     members: int

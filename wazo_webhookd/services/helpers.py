@@ -1,4 +1,4 @@
-"""What a service needs to say how an attempt went (kept for guests: names and shapes of the reference, delivery 4.3)."""
+"""What a service needs to say how an attempt went (names and shapes are kept for guests: reference, delivery 4.3)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ GROUP: Final = 'wazo_webhookd.services'
 OURS: Final = 'wazo_webhookd.'
 
 Contract = Literal['run', 'task', 'none']
-"""``run``: a method of the class delivers. ``task``: a Celery task that ``load()`` registers does. ``none``: nothing does."""
+"""Who delivers. ``run``: a method of the class; ``task``: a Celery task that ``load()`` registers; ``none``: nobody."""
 
 Run = Callable[[Any, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], Any]
 
@@ -93,7 +93,7 @@ class Services:
                 self._fail(name, error, 'cannot be imported')
 
     def load(self, dependencies: Mapping[str, Any]) -> None:
-        """In the daemon: instantiate every service and call its ``load(dependencies)``. Failures stay with the guest."""
+        """In the daemon: instantiate every service and call its ``load(dependencies)``; one that fails is named."""
         self.import_all()
         self._dependencies = dependencies
         for name in self._services:
@@ -128,7 +128,7 @@ class Services:
         return Route(HOOK_RUNNER, service.entry_point.value, 'run')
 
     def runner(self, name: str) -> Run | None:
-        """``run`` of a service of the run contract: bound to the class, or to an instance where it is an instance method."""
+        """``run`` of a service of the run contract, on the class; on an instance where it is an instance method."""
         service = self._services.get(name)
         if service is None or service.cls is None or service.contract != 'run':
             return None
@@ -172,20 +172,20 @@ class Services:
         """Names of the services that are loaded."""
         return [name for name, service in self._services.items() if service.trouble is None]
 
-    def __iter__(self) -> Iterator[Extension]:
+    def __iter__(self) -> Iterator[Extension[Any]]:
         return (self[name] for name in self.names())
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
-    def __getitem__(self, name: str) -> Extension:
+    def __getitem__(self, name: str) -> Extension[Any]:
         service = self._services[name]
         return Extension(name, service.entry_point, service.cls, service.obj)
 
     def __len__(self) -> int:
         return len(self.names())
 
-    def items(self) -> list[tuple[str, Extension]]:
+    def items(self) -> list[tuple[str, Extension[Any]]]:
         return [(extension.name, extension) for extension in self]
 
     def map(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:

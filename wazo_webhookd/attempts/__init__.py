@@ -1,0 +1,1 @@
+"""The worker's side of a delivery: one attempt, from the message to the row."""

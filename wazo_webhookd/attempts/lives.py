@@ -1,0 +1,229 @@
+"""The life of a worker: its row renewed, its clock set, and what takes longer marked as held by it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from wazo_webhookd.database import processes, schema
+from wazo_webhookd.database.attempts import Send
+from wazo_webhookd.database.processes import RENEW_SECONDS, LifeForgotten
+from wazo_webhookd.database.session import Database
+from wazo_webhookd.domain.delivery import Word
+from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
+
+from .claims import Rows
+from .clock import Clock
+from .inhand import InHand
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 0.2
+HOLD_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.5
+
+
+class Contact:
+    """Whether everybody in this process reaches the database; ``on_change(away)`` is called when that changes."""
+
+    def __init__(self, on_change: Callable[[bool], None]) -> None:
+        self._on_change = on_change
+        self._complaints: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def away(self) -> bool:
+        return bool(self._complaints)
+
+    def lost_by(self, who: str) -> None:
+        self._change(self._complaints.add, who)
+
+    def found_by(self, who: str) -> None:
+        if who in self._complaints:
+            self._change(self._complaints.discard, who)
+
+    def of(self, who: str) -> Party:
+        return Party(self, who)
+
+    def _change(self, change: Callable[[str], None], who: str) -> None:
+        with self._lock:
+            before = self.away
+            change(who)
+            if before != self.away:
+                self._on_change(self.away)
+
+
+class Party:
+    """One that uses the database and says whether it got through."""
+
+    def __init__(self, contact: Contact, who: str) -> None:
+        self._contact = contact
+        self._who = who
+
+    def lost(self) -> None:
+        self._contact.lost_by(self._who)
+
+    def found(self) -> None:
+        self._contact.found_by(self._who)
+
+
+class Register(Protocol):
+    """This life's row. All raise DatabaseUnavailable."""
+
+    def check(self) -> None: ...
+    def begin(self, hands: int) -> datetime: ...
+    def renew(self, hands: int, written_off: int) -> datetime: ...
+    def end(self) -> None: ...
+
+
+class Watched(Protocol):
+    """What has attempts in hand: a desk.Desk or a solo.Solo."""
+
+    in_hand: InHand
+
+    def overdue(self) -> None: ...
+    def serve_claims(self) -> None: ...
+
+
+class Life(threading.Thread):
+    """One thread per process: everything that needs the database now and then, in short statements.
+
+    ``capacity()``: hands that can take work now, and those written off. ``on_misfit``: the schema does not fit.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        register: Register,
+        rows: Rows,
+        clock: Clock,
+        contact: Party,
+        *,
+        capacity: Callable[[], tuple[int, int]],
+        on_misfit: Callable[[SchemaBehind], None],
+        tell: Callable[[Sequence[Word]], None] = lambda words: None,
+    ) -> None:
+        super().__init__(name='life', daemon=True)
+        self.id = id
+        self._register = register
+        self._rows = rows
+        self._clock = clock
+        self._contact = contact
+        self._capacity = capacity
+        self._on_misfit = on_misfit
+        self._tell = tell
+        self._desk: Watched | None = None
+        self._stopping = threading.Event()
+        self._begun = False
+        self._told: tuple[int, int] | None = None
+        self._next = 0.0
+        self._hold_all = False
+        contact.lost()  # until the first registration
+
+    def watch(self, desk: Watched) -> None:
+        self._desk = desk
+
+    def hold_all_soon(self) -> None:
+        """The broker's connection was lost: what runs comes again elsewhere, so say at once that it is ours."""
+        self._hold_all = True
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """The life ends; its row says so when the database can be reached within the time."""
+        self._stopping.set()
+        if self.is_alive():
+            self.join(timeout)
+
+    def run(self) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            self.tick()
+        if self._begun:
+            try:
+                self._register.end()
+            except DatabaseUnavailable:
+                logger.info('the database is away: this life ends there by its silence')
+
+    def tick(self) -> None:
+        """One round; everything is tried again in the next one when the database is away."""
+        try:
+            if self._desk is not None:
+                self._desk.overdue()
+            if self._clock.monotonic() >= self._next or (self._begun and self._capacity() != self._told):
+                self._renew()
+            if self._begun and self._desk is not None:
+                self._hold(self._desk)
+                self._desk.serve_claims()
+        except SchemaBehind as misfit:
+            self._next = self._clock.monotonic() + AGAIN_SECONDS
+            self._on_misfit(misfit)
+        except DatabaseUnavailable as error:
+            logger.debug('the database is away: %s', error)
+            self._next = self._clock.monotonic() + AGAIN_SECONDS
+            self._contact.lost()
+        except Exception:  # a thread that ends here would end this life, with everything in hand
+            logger.exception('in the life of this worker')
+
+    def _renew(self) -> None:
+        capacity = self._capacity()
+        asked = self._clock.monotonic()
+        if self._begun:
+            try:
+                now = self._register.renew(*capacity)
+            except LifeForgotten:
+                now = self._register.begin(capacity[0])
+        else:
+            self._register.check()
+            asked = self._clock.monotonic()
+            now = self._register.begin(capacity[0])
+        answered = self._clock.monotonic()
+        self._clock.set(now, asked, answered)
+        self._begun, self._told = True, capacity
+        self._next = answered + RENEW_SECONDS
+        self._contact.found()
+
+    def _hold(self, desk: Watched) -> None:
+        now = self._clock.monotonic()
+        age = 0.0 if self._hold_all else HOLD_SECONDS
+        late = [attempt for attempt in desk.in_hand.open() if not attempt.held and now - attempt.received >= age]
+        if not late:
+            self._hold_all = False
+            return
+        words = [
+            Word(*attempt.send, 'running', round(now - attempt.started, 3))
+            for attempt in late
+            if attempt.started is not None
+        ]
+        sends: set[Send] = {attempt.send for attempt in late}
+        self._rows.hold(sends, self.id, words)
+        self._hold_all = False
+        for attempt in late:
+            attempt.held = True
+        self._tell(words)
+
+
+class ProcessRegister:
+    """The row in the table of processes. ``kind``: worker or suspects."""
+
+    def __init__(self, database: Database, id: str, kind: str, host: str, pid: int) -> None:
+        self._database = database
+        self._id = id
+        self._kind = kind
+        self._host = host
+        self._pid = pid
+
+    def check(self) -> None:
+        schema.check(self._database)
+
+    def begin(self, hands: int) -> datetime:
+        with self._database.transaction() as connection:
+            return processes.register(connection, self._id, self._kind, self._host, self._pid, hands)
+
+    def renew(self, hands: int, written_off: int) -> datetime:
+        with self._database.transaction() as connection:
+            return processes.renew(connection, self._id, hands, written_off)
+
+    def end(self) -> None:
+        with self._database.transaction() as connection:
+            processes.end(connection, self._id)

@@ -1,0 +1,52 @@
+"""The way into the thread that owns the broker's connection: acknowledgements and switches are made there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """Calls made on the broker's thread: at once where its event loop polls a descriptor, else in its next round."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], None]] = deque()
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._woken = False
+
+    def call(self, function: Callable[[], None]) -> None:
+        """From any thread; returns at once."""
+        self._calls.append(function)
+        if not self._woken:
+            self._woken = True
+            os.eventfd_write(self._descriptor, 1)
+
+    def register(self, hub: Any) -> None:
+        """Let this event loop (of kombu) make the calls; again after each reconnection, which forgets everything."""
+        hub.add_reader(self._descriptor, self.run)
+
+    def run(self) -> None:
+        """Make the calls; in the broker's thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._descriptor)
+        self._woken = False
+        while self._calls:
+            function = self._calls.popleft()
+            try:
+                function()
+            except Exception:
+                logger.exception('on the thread of the broker')
+
+    @property
+    def empty(self) -> bool:
+        return not self._calls
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
