@@ -150,6 +150,15 @@ class _Server(wsgi.Server):
                     self.accept_error = error
                     self.stop()
 
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: Any) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
+
     def process_conn(self, conn: _Connection) -> None:
         """A new connection gets a thread when it has something to say, not before."""
         if conn.last_used is not None:

@@ -11,10 +11,10 @@ from flask import request
 from werkzeug.exceptions import BadRequest
 
 from ...auth import in_master_tenant, required_acl, scope_tenant
-from ...deliveries.intake import Arrival
+from ...deliveries.intake import Arrival, EventRefused
 from ...domain.event import Event
 from ...exceptions import DatabaseUnavailable
-from ...rest_api import AuthResource
+from ...rest_api import AuthResource, InvalidData
 from ..house import House
 from .event import posted_event
 from .raw_json import Member, members
@@ -61,6 +61,8 @@ class EventsResource(AuthResource):
         if not answered.wait(PATIENCE_SECONDS):
             raise DatabaseUnavailable('The event was not journaled in time.')
         answer = answers[0]
+        if isinstance(answer, EventRefused):
+            raise InvalidData({'data': ['The event cannot be stored.']})
         if isinstance(answer, Exception):
             raise answer
         return answer
