@@ -61,7 +61,7 @@ def _database(value: Any) -> Any:
 
 
 def _proxy(value: Any) -> Any:
-    if value is None or (isinstance(value, str) and re.fullmatch(r'https?://[^\s/]+/?', value)):
+    if value is None or (isinstance(value, str) and re.fullmatch(r'http://[^\s/]+/?', value)):
         return value
     raise ValueError('null or a URL such as http://proxy.example.com:3128')
 
