@@ -71,7 +71,7 @@ class Consul:
         )
 
 
-class Registration:
+class ServiceDiscovery:
     """A thread that registers, sends heartbeats, and registers again when Consul has forgotten the service."""
 
     def __init__(self, config: Any, publish: Publish, consul: Consul | None = None) -> None:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from wazo_webhookd.discovery import Registration, Unregistered
+from wazo_webhookd.discovery import ServiceDiscovery, Unregistered
 
 SETTINGS = SimpleNamespace(
     advertise_address='10.0.0.1',
@@ -57,7 +57,7 @@ def published():
 
 @pytest.fixture
 def registration(consul, published):
-    return Registration(CONFIG, published.append, consul)
+    return ServiceDiscovery(CONFIG, published.append, consul)
 
 
 def test_registers_then_keeps_it_up(registration, consul, published):
@@ -114,7 +114,7 @@ def test_the_bus_is_told_later_when_it_is_away(consul):
         if len(told) < 2:
             raise OSError('away')
 
-    registration = Registration(CONFIG, publish, consul)
+    registration = ServiceDiscovery(CONFIG, publish, consul)
 
     assert [registration.step(), registration.step(), registration.step()] == [2, 27, 27]
     assert told == ['service_registered'] * 2

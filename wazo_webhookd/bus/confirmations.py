@@ -12,7 +12,7 @@ class Unconfirmed(OSError):
     """RabbitMQ did not confirm what was published."""
 
 
-class ConfirmedChannel:
+class Confirmations:
     """A channel in confirm mode. After any exception use a new one."""
 
     def __init__(self, channel: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from ..domain.event import Event
-from ..exceptions import WebhookdError
+from ..exceptions import DatabaseUnavailable, SchemaBehind, WebhookdError
 from . import broker
 from .broker import BrokerAddress, QueueSettings
 from .callbacks import Handler
@@ -65,8 +65,9 @@ class Link:
 class BusConsumer(BusForGuests):
     """Hands each event of the bus to ``on_event(event, done)`` and acknowledges it after ``done(number)``.
 
-    ``done`` may be called on any thread. Called with an exception it hands the message back to the broker, and nothing
-    more is received until the database answers again. ``names_wanted`` gives the event names of the subscriptions that
+    ``done`` may be called on any thread. Called with DatabaseUnavailable (or anything unexpected) it hands the message
+    back to the broker, and nothing more is received until the database answers again; another WebhookdError
+    says that this one event can never be stored: it is acknowledged, and counted as malformed. ``names_wanted`` gives the event names of the subscriptions that
     this process knows of; what else must be bound are the names of handlers. ``on_connected`` is called on a thread of
     the consumer each time a connection is ready (bindings are told by it).
     """
@@ -417,6 +418,11 @@ class BusConsumer(BusForGuests):
 
     def _stored(self, link: Link, tag: int, event: Event, result: int | Exception) -> None:
         """On whatever thread: intake is through with an event."""
+        if isinstance(result, WebhookdError) and not isinstance(result, (DatabaseUnavailable, SchemaBehind)):
+            self.malformed += 1
+            self._complaints.warning('event %s acknowledged and ignored: %s', event.name, result)
+            self._finish(link, tag, True)
+            return
         if isinstance(result, BaseException):
             self._wait_for_database(result)
             self._finish(link, tag, False)

@@ -14,7 +14,7 @@ from ..database.session import Database
 from ..exceptions import DatabaseUnavailable
 from . import broker
 from .broker import BrokerAddress
-from .confirmations import ConfirmedChannel
+from .confirmations import Confirmations
 from .publisher import message_of
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Sends(Protocol):
     def close(self) -> None: ...
 
 
-class BusChannel:
+class ConfirmedChannel:
     """Publishes batches of rows on a connection that is opened when it is needed."""
 
     def __init__(self, bus: Any) -> None:
@@ -42,7 +42,7 @@ class BusChannel:
         self._exchange = str(broker.setting(bus, 'exchange_name', 'wazo-headers'))
         self._exchange_type = str(broker.setting(bus, 'exchange_type', 'headers'))
         self._connection: Any = None
-        self._channel: ConfirmedChannel | None = None
+        self._channel: Confirmations | None = None
 
     def send(self, rows: Sequence[OutboxRow]) -> None:
         try:
@@ -58,10 +58,10 @@ class BusChannel:
         connection, self._connection, self._channel = self._connection, None, None
         broker.close(connection)
 
-    def _open(self) -> ConfirmedChannel:
+    def _open(self) -> Confirmations:
         self._connection = broker.connect(self._address, 'wazo-webhookd outbox')
         broker.declare_exchange(self._connection, self._exchange, self._exchange_type)
-        self._channel = ConfirmedChannel(broker.open_channel(self._connection))
+        self._channel = Confirmations(broker.open_channel(self._connection))
         return self._channel
 
 

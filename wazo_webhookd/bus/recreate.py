@@ -10,7 +10,7 @@ import amqp
 from ..exceptions import WebhookdError
 from . import broker
 from .broker import QueueSettings
-from .confirmations import ConfirmedChannel
+from .confirmations import Confirmations
 
 BATCH: Final = 200
 
@@ -86,7 +86,7 @@ def _unbind(connection: Any, queue: str, exchange: str, names: list[str]) -> Non
 def _move(connection: Any, source: str, target: str) -> int:
     """Until nothing is left in ``source``; its messages are acknowledged once their copies are confirmed."""
     reading = broker.open_channel(connection)
-    writing = ConfirmedChannel(broker.open_channel(connection))
+    writing = Confirmations(broker.open_channel(connection))
     moved = 0
     while True:
         last = None
