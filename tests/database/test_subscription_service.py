@@ -560,6 +560,8 @@ def test_in_a_worker_nothing_is_written(service: SubscriptionService, database: 
     service.delete_of_tenant('t')
     service.remember_master_tenant('m')
     service.create_hook_log('d', kept.uuid, 'success', 1, 1, UTC_START, UTC_START, {}, {})
+    with service.rw_session() as session:
+        session.add(models.Subscription(uuid='s', name='n', service='http', owner_tenant_uuid='t'))
     assert service.list() == [kept]
     assert _count(database, models.SubscriptionLog) == 0
 

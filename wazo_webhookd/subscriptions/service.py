@@ -383,9 +383,12 @@ class SubscriptionService:
 
     @contextmanager
     def rw_session(self) -> Iterator[Session]:
-        """The same, committed at the end. Every daemon then reads all subscriptions again."""
+        """The same, committed at the end (in a worker: undone). Every daemon then reads all subscriptions again."""
         with self.database.session() as session:
             yield session
+            if not self._feed.writable:
+                session.rollback()
+                return
             change = Change('reload', self._feed.record(session.connection(), 'reload', ()))
             session.commit()
         self._feed.changed(change)

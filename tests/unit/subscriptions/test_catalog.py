@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -100,3 +102,30 @@ def test_the_reason_of_a_silence_can_be_asked() -> None:
     assert catalog.explain('s', _event('a', tenant_uuid='t')) is None
     assert catalog.explain('s', _event('a', tenant_uuid='x')) == 'the event is not of tenant t'
     assert catalog.explain('other', _event('a')) == 'there is no such subscription'
+
+
+def test_ten_thousand_subscriptions_cost_at_most_25_mebibytes() -> None:
+    catalog = Catalog()
+    tenants = [str(uuid.uuid4()) for _ in range(50)]
+    tracemalloc.start()
+    for number in range(10_000):
+        user = str(uuid.uuid4()) if number % 2 else None
+        subscription = Subscription(
+            uuid=str(uuid.uuid4()),
+            name=f'subscription {number}',
+            service='http',
+            events=['call_created', 'call_ended', 'user_created', f'custom_{number % 200}', 'user_missed_call'],
+            config={'url': f'https://host{number % 500}.example.com/{number}', 'method': 'post', 'body': '{{ event }}'},
+            owner_tenant_uuid=tenants[number % 50],
+            owner_user_uuid=user,
+            events_user_uuid=user,
+            metadata={'a': '1', 'b': 'two', 'c': str(number)},
+            created_at=START,
+        )
+        catalog.on_change(_created(number + 1, subscription))
+    mebibytes = tracemalloc.get_traced_memory()[0] / 2**20
+    tracemalloc.stop()
+    print(f'{mebibytes:.1f} MiB')
+
+    assert len(catalog) == 10_000
+    assert mebibytes < 25
