@@ -216,7 +216,7 @@ class EgressClient:
                     return None
                 refusal = error
             try:
-                answer = AnswerReader(sock, self._settings.max_response_bytes).read(method)
+                answer = AnswerReader(sock, self._settings.max_response_bytes, ends).read(method)
             except NoAnswer:
                 raise refusal or NoAnswer('the receiver closed the connection without an answer') from None
             keep = answer.reusable and refusal is None  # it may well answer before it has read everything

@@ -189,7 +189,7 @@ class Opener:
         token = self._watchdog.watch(sock, deadline)
         try:
             sock.sendall(write_request('CONNECT', target, target, headers, None))
-            status = AnswerReader(sock, 0).read_tunnel_status()
+            status = AnswerReader(sock, 0, deadline).read_tunnel_status()
         except BadAnswer as error:
             raise ConnectFailed(f'the egress proxy: {error}') from None
         except TimeoutError:

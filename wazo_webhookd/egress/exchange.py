@@ -70,9 +70,10 @@ def write_request(
 
 
 class AnswerReader:
-    """Reads one answer. ``max_body`` is the most of the body that is kept, in bytes."""
+    """Reads one answer. ``max_body``: bytes of the body that are kept at most; ``deadline``: monotonic seconds."""
 
-    def __init__(self, sock: socket.socket, max_body: int) -> None:
+    def __init__(self, sock: socket.socket, max_body: int, deadline: float) -> None:
+        self._deadline = deadline
         self._sock = sock
         self._max_body = max_body
         self._data = b''
@@ -80,7 +81,7 @@ class AnswerReader:
         self._read = 0
 
     def read(self, method: str) -> Answer:
-        """Raises BadAnswer, NoAnswer, OSError."""
+        """Raises BadAnswer, NoAnswer, TimeoutError, OSError."""
         interim = 0
         while True:
             minor, status, reason, headers = _parse_head(self._head())
@@ -90,7 +91,10 @@ class AnswerReader:
                 raise BadAnswer('the receiver changed the protocol unasked')
             interim += 1
             if interim > QUICK_INTERIM_ANSWERS:
-                time.sleep(0.05)  # endless ones count against the deadline and shall not burn a processor
+                # Endless ones shall not burn a processor, nor may those that came already outlast the deadline.
+                time.sleep(0.05)
+                if time.monotonic() > self._deadline:
+                    raise TimeoutError
         lower = [(name.lower(), value) for name, value in headers]
         options = {
             option.strip() for name, value in lower if name == 'connection' for option in value.lower().split(',')
