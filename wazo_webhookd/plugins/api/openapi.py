@@ -100,7 +100,7 @@ def _schema(schema: Any) -> Any:
             return {'anyOf': [result, {'type': 'null'}]}
         if 'type' in result:
             result['type'] = [result['type'], 'null']
-        if 'enum' in result:
+        if 'enum' in result and None not in result['enum']:
             result['enum'] = [*result['enum'], None]
     return result
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from flask import request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import ValidationError
 
 from ...auth import required_acl
 from ...deliveries import health
 from ...domain.delivery import STATES
 from ...rest_api import AuthResource
-from ...subscriptions.fields import Integer, Moment, String, error, one_of, storable
+from ...subscriptions.fields import Integer, Moment, RequestSchema, String, error, one_of, storable
 from ..house import House
 from ..scopes import admin_scope
 from .service import HistoryService
@@ -33,17 +33,14 @@ class Limit(Integer):
             raise ValidationError(problem)
 
 
-class DeliveriesQuery(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class DeliveriesQuery(RequestSchema):
     limit = Limit(load_default=DEFAULT_LIMIT)
     offset = Integer(load_default=0)
     direction = String(load_default='desc', validate=one_of(('asc', 'desc')))
     order = String(load_default='created_at', validate=one_of(('created_at',)))
     state = String(validate=one_of(STATES))
     event_name = String(validate=storable)
-    from_date: fields.Field[Any] = Moment()
+    from_date = Moment()
 
 
 deliveries_query = DeliveriesQuery()

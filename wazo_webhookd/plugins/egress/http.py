@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema
-
 from ...auth import required_acl
 from ...egress import check
 from ...rest_api import AuthResource, json_body
-from ...subscriptions.fields import String, longest, one_of, storable
+from ...subscriptions.fields import RequestSchema, String, longest, one_of, storable
 
 
-class EgressCheckSchema(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class EgressCheckSchema(RequestSchema):
     url = String(required=True, validate=[longest(8192), storable])
     role = String(data_key='as', load_default='user', validate=one_of(('user', 'admin')))
 

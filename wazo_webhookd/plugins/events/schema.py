@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates
+from marshmallow import ValidationError, fields, validates
 
-from ...subscriptions.fields import Mapped, String, error, longest, storable
+from ...subscriptions.fields import Mapped, RequestSchema, String, error, longest, refusal, storable
 
 
 def _not_empty(value: str) -> None:
     if not value:
-        problem: Any = error('Shorter than minimum length 1.', 'length', {'min': 1, 'max': 128})
-        raise ValidationError(problem)
+        raise refusal('Shorter than minimum length 1.', 'length', {'min': 1, 'max': 128})
 
 
-class EventSchema(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class EventSchema(RequestSchema):
     name = String(required=True, validate=[_not_empty, longest(128), storable])
     data = fields.Raw(
         required=True,
