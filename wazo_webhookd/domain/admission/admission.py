@@ -191,6 +191,11 @@ class Admission:
         lane.writes += 1
         self.unread(lane)
 
+    def forget_waiting(self, lane: Lane) -> None:
+        """Nobody knows what became of the rows that were about to be written: read them."""
+        self._clear(lane)
+        self.wrote(lane)
+
     def unread(self, lane: Lane) -> None:
         """There may be due rows that are not in memory."""
         lane.unread = True

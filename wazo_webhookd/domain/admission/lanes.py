@@ -76,8 +76,8 @@ class Lane:
     """The deliveries of one subscription that wait.
 
     ``waiting``: uuids in memory, in order (None: none). ``unread``: there may be due rows which are not in memory; new
-    ones stay rows then. ``hungry``: its rows are being read. ``writes`` counts the commits that wrote rows of it, so that
-    reading knows whether it missed some. ``picked``: chosen, not yet marked out. ``next_due``: when the first of
+    ones stay rows then. ``hungry``: its rows are being read. ``writes`` counts the commits that wrote rows of it, so
+    that reading knows whether it missed some. ``picked``: chosen, not yet marked out. ``next_due``: when the first of
     those that wait for a later time falls due, if known.
     """
 

@@ -1,0 +1,77 @@
+"""The table of events that at least one subscription may have wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select, text
+
+from .dialect import is_sqlite, sqlite_text
+from .models import JournalEvent
+
+_journal = JournalEvent.__table__
+
+
+class JournalRow(NamedTuple):
+    """``headers`` and ``body`` are JSON texts; ``deliveries`` how many were made of the event."""
+
+    uuid: str
+    name: str
+    tenant_uuid: str | None
+    source: str
+    received_at: datetime
+    fingerprint: str | None
+    deliveries: int
+    headers: str
+    body: str
+
+
+_COLUMNS = ', '.join(JournalRow._fields)
+_TYPES = ('text', 'text', 'text', 'text', 'timestamptz', 'text', 'int', 'text', 'text')
+_INSERT_SQLITE = (
+    f'INSERT INTO webhookd_journal ({_COLUMNS}) VALUES ({", ".join("?" * len(_TYPES))}) ON CONFLICT DO NOTHING'
+)
+_INSERT = text(
+    f'INSERT INTO webhookd_journal ({_COLUMNS}) SELECT * FROM unnest('
+    + ', '.join(f'CAST(:{name} AS {type_}[])' for name, type_ in zip(JournalRow._fields, _TYPES, strict=True))
+    + ') ON CONFLICT DO NOTHING'
+)
+
+
+def insert(connection: Connection, rows: Sequence[JournalRow]) -> None:
+    """Write them in one statement; those that are there already stay as they are.
+
+    Raises ValueError (UnicodeEncodeError) or sqlalchemy.exc.DBAPIError for a text that no column takes.
+    """
+    if not rows:
+        return
+    if is_sqlite(connection):
+        connection.exec_driver_sql(
+            _INSERT_SQLITE,
+            [row._replace(received_at=sqlite_text(row.received_at)) for row in rows],  # type: ignore[arg-type]  # as the column type writes it
+        )
+    else:
+        columns = zip(*rows, strict=True)
+        connection.execute(_INSERT, dict(zip(JournalRow._fields, map(list, columns), strict=True)))
+
+
+def known_fingerprints(connection: Connection, fingerprints: Iterable[str]) -> dict[str, int]:
+    """Those in the journal, with the number of deliveries made of them."""
+    wanted = sorted(set(fingerprints))
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        select(_journal.c.fingerprint, _journal.c.deliveries).where(_journal.c.fingerprint.in_(wanted))
+    )
+    return {row.fingerprint: row.deliveries for row in rows}
+
+
+def bodies(connection: Connection, uuids: Iterable[str]) -> dict[str, str]:
+    """The bodies of these events as JSON texts, by uuid."""
+    wanted = sorted(set(uuids))
+    if not wanted:
+        return {}
+    rows: Any = connection.execute(select(_journal.c.uuid, _journal.c.body).where(_journal.c.uuid.in_(wanted)))
+    return {row.uuid: row.body for row in rows}
