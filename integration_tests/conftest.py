@@ -95,12 +95,37 @@ def site(
     installation = Site(tmp_path, postgres, database, rabbit, vhost, auth, receiver)
     installation.bus.declare_exchange()
     yield installation
-    story = installation.story()
-    installation.clean_up()
+    _close(installation, request)
     for queue in (installation.queue, installation.tasks_queue):
         installation.bus.delete_queue(queue)
     installation.bus.close()
     postgres.drop_database(database)
+
+
+@pytest.fixture
+def private_site(
+    request: pytest.FixtureRequest, tmp_path: Path, auth: AuthDouble, receiver: Receiver
+) -> Iterator[Site]:
+    """A clean installation on servers of its own, which the test may stop, kill and wipe (five seconds to start)."""
+    private_postgres, private_rabbit = PrivatePostgres(), PrivateRabbit()
+    try:
+        private_postgres.start()
+        private_rabbit.start()
+        database = private_postgres.create_database()
+        prepare(private_postgres, database)
+        installation = Site(tmp_path, private_postgres, database, private_rabbit, '/', auth, receiver)
+        installation.bus.declare_exchange()
+        yield installation
+        _close(installation, request)
+    finally:
+        private_rabbit.remove()
+        private_postgres.remove()
+
+
+def _close(installation: Site, request: pytest.FixtureRequest) -> None:
+    """End all processes; after a failure, print what they had to say."""
+    story = installation.story()
+    installation.clean_up()
     if hasattr(request.node, 'rep_call') and request.node.rep_call.failed:
         print(story)
 
