@@ -40,7 +40,7 @@ def members(text: str) -> dict[str, Member] | None:
 def is_deeper_than(limit: int, value: Any) -> bool:
     """Whether more than ``limit`` lists and objects lie within each other."""
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [inner for outer in level for inner in _inner(outer)]
         if not level:
             return False
