@@ -193,7 +193,7 @@ def _standalone_facts(folder: Path, tree: Mapping[str, Any]) -> Tree:
         'celery': {'broker': 'memory://', 'pool': 'threads'},
         'user': None,
         'log_file': None,
-        'uuid': tree.get('uuid') or str(uuid.uuid5(uuid.NAMESPACE_URL, folder.as_uri())),
+        'uuid': tree.get('uuid') or str(uuid.uuid5(uuid.NAMESPACE_URL, 'wazo-webhookd:standalone')),
     }
 
 

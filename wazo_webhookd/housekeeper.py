@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from wazo_webhookd.database import processes, retention, schema
 from wazo_webhookd.database.session import Database
@@ -20,12 +19,6 @@ RENEW_SECONDS = 5.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
 SWEEP_SECONDS = 3600.0
 FIRST_SWEEP_SECONDS = 60.0
-
-
-class RetentionConfig(Protocol):
-    journal_days: int
-    deliveries_days: int
-    logs_days: int
 
 
 class Housekeeper(threading.Thread):
@@ -40,7 +33,7 @@ class Housekeeper(threading.Thread):
         self,
         database: Database,
         life: str,
-        retention_config: RetentionConfig,
+        retention_config: retention.RetentionConfig,
         *,
         on_contact: Sequence[Callable[[], None]],
         on_misfit: Callable[[SchemaBehind], None],
@@ -54,9 +47,6 @@ class Housekeeper(threading.Thread):
         self._stopping = threading.Event()
         self._reachable = False
         self.ready = threading.Event()
-
-    def provide_status(self, status: dict[str, dict[str, str]]) -> None:
-        status['database']['status'] = 'ok' if self._reachable else 'fail'
 
     def stop(self) -> None:
         self._stopping.set()
@@ -103,12 +93,18 @@ class Housekeeper(threading.Thread):
         with self._database.transaction() as connection:
             processes.register(connection, self._life, 'daemon', socket.gethostname(), os.getpid(), 0)
 
+    def _renew(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                processes.renew(connection, self._life, 0, 0)
+        except processes.LifeForgotten:
+            self._register()
+
     def _keep_house(self) -> None:
         next_sweep = time.monotonic() + FIRST_SWEEP_SECONDS
         while not self._stopping.wait(RENEW_SECONDS if self._reachable else 1.0):
             try:
-                with self._database.transaction() as connection:
-                    processes.renew(connection, self._life, 0, 0)
+                self._renew()
                 if not self._reachable:
                     logger.info('the database is back')
                 self._reachable = True

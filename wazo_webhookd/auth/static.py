@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,28 @@ class StaticAuthority:
 
     def _knows(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self._token.encode())
+
+
+class FixedToken:
+    """In the place of the renewer of service tokens: the one token never changes."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def subscribe_to_token_change(self, callback: Callable[[str], object]) -> None:
+        callback(self._token)
+
+    def subscribe_to_next_token_change(self, callback: Callable[[str], object]) -> None:
+        """There will be no other."""
+
+    def start(self) -> None:
+        """Nothing to renew."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def provide_status(self, status: MutableMapping[str, Any]) -> None:
+        status['service_token']['status'] = 'ok'
 
 
 class NoAuthClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ GROUP: Final = 'wazo_webhookd.plugins'
 
 def load_plugins(enabled: Mapping[str, bool], dependencies: Mapping[str, Any]) -> None:
     """Call ``load(dependencies)`` of each enabled plugin; one that fails is named in the log, the house stays up."""
-    installed = {}
+    installed: dict[str, EntryPoint] = {}
     for found in entry_points(group=GROUP):
         installed.setdefault(found.name, found)
     for name, on in enabled.items():
