@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import amqp
-from amqp.exceptions import NotFound
+from amqp.exceptions import ConnectionForced, NotFound, RecoverableConnectionError
 
 WAZO_UUID = '54e9c1b3-f9a6-43ba-8e6b-bd2d2c21c7bb'
 
@@ -31,13 +32,17 @@ def event(
 
 
 class Bus:
-    """One connection that publishes with confirmation; connects again when it was lost."""
+    """One connection that publishes with confirmation; connects again when it was lost.
+
+    What is not confirmed is published again, so an event may come twice when the broker goes away in between.
+    """
 
     def __init__(
         self, host: str, port: int, vhost: str, exchange: str = 'wazo-headers', username: str = 'guest'
     ) -> None:
         self._where = {'host': f'{host}:{port}', 'virtual_host': vhost, 'userid': username, 'password': 'guest'}
         self.exchange = exchange
+        self.patience = 20.0
         self._connection: amqp.Connection | None = None
         self._channel: Any = None
 
@@ -72,23 +77,36 @@ class Bus:
             delivery_mode=2,
             **properties,
         )
-        channel = self._open()
-        exchange = self.exchange if queue is None else ''
-        channel.basic_publish_confirm(message, exchange, str(headers.get('name', '')) if queue is None else queue)
+        where = (self.exchange, str(headers.get('name', ''))) if queue is None else ('', queue)
+        self._trying(lambda channel: channel.basic_publish_confirm(message, *where))
 
     def depth(self, queue: str) -> int | None:
         """Messages ready in the queue; None when there is no such queue."""
         try:
-            return int(self._open().queue_declare(queue, passive=True).message_count)
+            return int(self._trying(lambda channel: channel.queue_declare(queue, passive=True)).message_count)
         except NotFound:
             self.close()
             return None
 
     def delete_queue(self, queue: str) -> None:
-        self._open().queue_delete(queue)
+        self._trying(lambda channel: channel.queue_delete(queue))
 
     def declare_exchange(self) -> None:
-        self._open().exchange_declare(self.exchange, 'headers', durable=True, auto_delete=False)
+        self._trying(
+            lambda channel: channel.exchange_declare(self.exchange, 'headers', durable=True, auto_delete=False)
+        )
+
+    def _trying(self, action: Callable[[Any], Any]) -> Any:
+        """Do it; when the broker is away, connect and do it again until ``patience`` seconds are over."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return action(self._open())
+            except (OSError, RecoverableConnectionError, ConnectionForced):
+                self.close()
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
 
     def _open(self) -> Any:
         if self._channel is None or not self._channel.is_open:

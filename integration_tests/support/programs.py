@@ -26,20 +26,20 @@ class Program:
     ) -> None:
         self.command = list(command)
         self.log = log
-        self._file = log.open('ab')
         self.started_at = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            env=None if environment is None else dict(environment),
-            cwd=directory,
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-            start_new_session=True,
-        )
+        with log.open('ab') as file:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=None if environment is None else dict(environment),
+                cwd=directory,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
@@ -103,7 +103,6 @@ class Program:
         if self.alive():
             os.kill(self.pid, signal.SIGCONT)
         self.kill_all()
-        self._file.close()
 
     def tail(self, lines: int = 60) -> str:
         return '\n'.join(self.output.splitlines()[-lines:])
