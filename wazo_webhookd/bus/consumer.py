@@ -67,9 +67,10 @@ class BusConsumer(BusForGuests):
 
     ``done`` may be called on any thread. Called with DatabaseUnavailable (or anything unexpected) it hands the message
     back to the broker, and nothing more is received until the database answers again; another WebhookdError
-    says that this one event can never be stored: it is acknowledged, and counted as malformed. ``names_wanted`` gives the event names of the subscriptions that
-    this process knows of; what else must be bound are the names of handlers. ``on_connected`` is called on a thread of
-    the consumer each time a connection is ready (bindings are told by it).
+    says that this one event can never be stored: it is acknowledged, and counted as malformed.
+
+    ``names_wanted`` gives the event names of the subscriptions that this process knows of; what else must be bound
+    are the names of handlers. ``on_connected`` is called on the consumer's thread each time a connection is ready.
     """
 
     def __init__(
@@ -133,9 +134,9 @@ class BusConsumer(BusForGuests):
         self._wake()
         if self._thread is not None:
             self._thread.join(grace + 2 * broker.SILENCE_SECONDS)
-            if not self._thread.is_alive():
-                ear, bell, self._ear, self._bell = self._ear, self._bell, -1, -1
+            if not self._thread.is_alive() and self._ear >= 0:
                 with self._wake_lock:
+                    ear, bell, self._ear, self._bell = self._ear, self._bell, -1, -1
                     os.close(ear)
                     os.close(bell)
         self._house.stop(grace)
@@ -350,7 +351,7 @@ class BusConsumer(BusForGuests):
             link.consuming.basic_ack(ack.tag, ack.multiple)
         if link.tag is None or not self.paused:  # never while they would come straight back
             for tag in link.ledger.returns():
-                link.consuming.basic_nack(tag, False, True)
+                link.consuming.basic_reject(tag, requeue=True)
 
     def _run_commands(self, link: Link) -> None:
         while self._commands:
