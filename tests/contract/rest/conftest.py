@@ -68,7 +68,9 @@ class FakeAuthority:
         return {'token': token, 'xivo_uuid': WAZO, 'session_uuid': 's', 'metadata': metadata}
 
     def visible_tenants(self, token: str, tenant_uuid: str) -> frozenset[str]:
-        return self.tokens[token].visible if tenant_uuid == self.tokens[token].tenant_uuid else frozenset((tenant_uuid,))
+        return (
+            self.tokens[token].visible if tenant_uuid == self.tokens[token].tenant_uuid else frozenset((tenant_uuid,))
+        )
 
     def unreachable(self, reason: str) -> Exception:
         return AuthServerUnreachable('auth.example', 9497, reason)

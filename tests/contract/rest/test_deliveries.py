@@ -39,9 +39,16 @@ def stored(rest):
             for attempts, status in enumerate(logs, 1):
                 connection.execute(
                     insert(SubscriptionLog.__table__).values(
-                        uuid=uuid_of(number), subscription_uuid=subscription, status=status, attempts=attempts,
-                        max_attempts=11, started_at=NOW, ended_at=NOW, event={'name': 'a'}, detail={},
-                    )  # fmt: skip
+                        uuid=uuid_of(number),
+                        subscription_uuid=subscription,
+                        status=status,
+                        attempts=attempts,
+                        max_attempts=11,
+                        started_at=NOW,
+                        ended_at=NOW,
+                        event={'name': 'a'},
+                        detail={},
+                    )
                 )
 
     store.subscription = subscription
@@ -191,9 +198,15 @@ def row(**more):
     [
         ({}, None),
         ({'sub:s': row(), 'e': row()}, None),
-        ({'e': row(resting_until=NOW + timedelta(seconds=30))}, 'endpoint resting until 2026-11-01T12:00:30.123456+00:00'),
+        (
+            {'e': row(resting_until=NOW + timedelta(seconds=30))},
+            'endpoint resting until 2026-11-01T12:00:30.123456+00:00',
+        ),
         ({'e': row(resting_until=NOW - timedelta(seconds=1))}, None),
-        ({'sub:s': row(resting_until=NOW + timedelta(seconds=1))}, 'subscription resting until 2026-11-01T12:00:01.123456+00:00'),
+        (
+            {'sub:s': row(resting_until=NOW + timedelta(seconds=1))},
+            'subscription resting until 2026-11-01T12:00:01.123456+00:00',
+        ),
         ({'sub:s': row(disabled=True, reason='5 days of failures')}, 'subscription disabled: 5 days of failures'),
         ({'sub:s': row(disabled=True)}, 'subscription disabled'),
     ],

@@ -80,7 +80,9 @@ def test_the_same_as_openapi_3_1(rest):
     assert 'x-nullable' not in response.text
     assert '#/definitions/' not in response.text
     post = served['paths']['/subscriptions']['post']
-    assert post['requestBody']['content']['application/json']['schema'] == {'$ref': '#/components/schemas/NewSubscription'}
+    assert post['requestBody']['content']['application/json']['schema'] == {
+        '$ref': '#/components/schemas/NewSubscription'
+    }
 
 
 def test_routes_and_document_are_the_same(rest, document):

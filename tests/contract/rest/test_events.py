@@ -80,7 +80,6 @@ def test_an_event_that_the_database_refuses_is_400(rest):
     assert 'the words' not in response.text
 
 
-
 @pytest.mark.parametrize(
     ('body', 'field', 'constraint_id'),
     [

@@ -73,7 +73,16 @@ def test_a_wrong_method_is_json_with_allow(rest):
 
 @pytest.mark.parametrize(
     'path',
-    ['/', '/1.0', '/1.0/', '/nothing', '/1.0/nothing', '/1.0/subscriptions/', '/1.0/users/me/subscriptions/u/logs', '/2.0'],
+    [
+        '/',
+        '/1.0',
+        '/1.0/',
+        '/nothing',
+        '/1.0/nothing',
+        '/1.0/subscriptions/',
+        '/1.0/users/me/subscriptions/u/logs',
+        '/2.0',
+    ],
 )
 def test_an_unknown_route_is_an_html_page(rest, path):
     response = rest.client.get(path, headers={'X-Auth-Token': 'master'})
@@ -101,7 +110,9 @@ def test_an_unknown_route_is_an_html_page(rest, path):
         (b'{"name": ' + b'9' * 10_000 + b'}', 'application/json'),
     ],
 )
-@pytest.mark.parametrize(('method', 'path'), [('POST', '/subscriptions'), ('PUT', '/subscriptions/u'), ('POST', '/events')])
+@pytest.mark.parametrize(
+    ('method', 'path'), [('POST', '/subscriptions'), ('PUT', '/subscriptions/u'), ('POST', '/events')]
+)
 def test_a_body_that_cannot_be_read(rest, method, path, data, content_type):
     if b'1e999' in data and path == '/events':
         pytest.skip('events keep what JSON allows')
@@ -221,7 +232,9 @@ def test_a_guests_own_class_of_errors_is_shown_too(tiny):
     assert response.json['details'] == {'guest': 1}
 
 
-@pytest.mark.parametrize('path', ['/subscriptions', '/subscriptions/u', '/subscriptions/u/logs', '/subscriptions/u/deliveries'])
+@pytest.mark.parametrize(
+    'path', ['/subscriptions', '/subscriptions/u', '/subscriptions/u/logs', '/subscriptions/u/deliveries']
+)
 def test_a_database_that_is_away_is_503(rest, away, path):
     away()
     response = rest.call('GET', path)

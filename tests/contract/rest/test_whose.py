@@ -133,7 +133,9 @@ def test_a_users_list_is_searched_by_metadata(rest):
     assert len(listed(rest, 'tenant', '?search_metadata=a:1&search_metadata=b:2', '/users/me/subscriptions')) == 1
 
 
-@pytest.mark.parametrize(('method', 'path'), [('GET', ''), ('POST', ''), ('GET', '/u'), ('PUT', '/u'), ('DELETE', '/u')])
+@pytest.mark.parametrize(
+    ('method', 'path'), [('GET', ''), ('POST', ''), ('GET', '/u'), ('PUT', '/u'), ('DELETE', '/u')]
+)
 def test_a_token_of_no_user_shows_and_changes_nothing(rest, method, path):
     response = rest.call(method, f'/users/me/subscriptions{path}', token='other', json=BODY)
 

@@ -108,7 +108,9 @@ def test_any_other_answer_to_a_check_is_503_without_the_token(status):
     assert 'tok' not in error.details['original_error'].replace('token', '')
 
 
-@pytest.mark.parametrize('trouble', [requests.ConnectionError('x tok/en?1 y'), requests.ReadTimeout('/token/tok%2Fen%3F1')])
+@pytest.mark.parametrize(
+    'trouble', [requests.ConnectionError('x tok/en?1 y'), requests.ReadTimeout('/token/tok%2Fen%3F1')]
+)
 def test_an_unreachable_server_is_503_without_the_token(trouble):
     known, _ = authority(trouble)
     with pytest.raises(AuthServerUnreachable) as caught:
@@ -191,7 +193,9 @@ def test_a_tenant_that_is_gone_is_unauthorized():
     assert caught.value.details == {'tenant_uuid': TENANT}
 
 
-@pytest.mark.parametrize('given', [answer(500), answer(302), answer(200, b'no'), answer(200, {'items': 3}), answer(200, [])])
+@pytest.mark.parametrize(
+    'given', [answer(500), answer(302), answer(200, b'no'), answer(200, {'items': 3}), answer(200, [])]
+)
 def test_a_list_of_tenants_that_is_none_is_503(given):
     known, _ = authority(given)
     with pytest.raises(AuthServerUnreachable):

@@ -38,7 +38,9 @@ def test_a_named_origin_is_kept():
     assert make(origin_uuid='there').headers['origin_uuid'] == 'there'
 
 
-@pytest.mark.parametrize('data', ['1e400', '"\\u0000"', '"\\ud800"', '1.50', '12345678901234567890', '{"a":1,"a":2}', '[ 1 ]'])
+@pytest.mark.parametrize(
+    'data', ['1e400', '"\\u0000"', '"\\ud800"', '1.50', '12345678901234567890', '{"a":1,"a":2}', '[ 1 ]']
+)
 def test_the_data_are_in_the_text_as_they_came(data):
     assert make(f'{{"data": {data}}}').text.endswith(f', "data": {data}}}')
 
@@ -111,7 +113,7 @@ def test_what_is_no_object_has_no_members(text):
 
 @pytest.mark.parametrize('text', ['', '{', '{"a": NaN}', '{"a": Infinity}', "{'a': 1}", '{"a": 1,}', '{"a": 1} x'])
 def test_what_is_no_json_is_an_error(text):
-    with pytest.raises(ValueError, match='.'):
+    with pytest.raises(ValueError, match=r'.'):
         members(text)
 
 

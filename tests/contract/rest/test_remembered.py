@@ -1,0 +1,132 @@
+"""What outlives a restart, and the components of the status that look for themselves."""
+
+import os
+
+import pytest
+
+from wazo_webhookd.auth.master_tenant import MasterTenant
+from wazo_webhookd.auth.remembered import MasterTenantMemory, stored_or_new
+from wazo_webhookd.database import processes
+from wazo_webhookd.exceptions import DatabaseUnavailable
+from wazo_webhookd.status import Status
+from wazo_webhookd.status_components import TaskBrokerComponent, component, database_component, task_workers_component
+
+from .conftest import OTHER, TENANT
+
+
+def memory(rest, master_tenant):
+    return MasterTenantMemory(rest.database, master_tenant, rest.house.service.remember_master_tenant)
+
+
+def test_the_next_start_knows_the_master_tenant_before_any_token(rest):
+    first, second = MasterTenant(), MasterTenant()
+    memory(rest, first).load()
+    assert first.best_known is None
+    first.confirm(TENANT)
+    memory(rest, second).load()
+
+    assert second.best_known == TENANT
+    assert second.confirmed is None
+
+
+def test_a_new_master_tenant_replaces_the_remembered_one(rest):
+    for tenant in (TENANT, OTHER):
+        master_tenant = MasterTenant()
+        memory(rest, master_tenant).load()
+        master_tenant.confirm(tenant)
+    master_tenant = MasterTenant()
+    memory(rest, master_tenant).load()
+
+    assert master_tenant.best_known == OTHER
+
+
+def test_what_could_not_be_stored_is_stored_later(rest):
+    master_tenant, kept = MasterTenant(), []
+
+    def keep(uuid):
+        if not kept:
+            kept.append(None)
+            raise DatabaseUnavailable
+        kept.append(uuid)
+
+    remembering = MasterTenantMemory(rest.database, master_tenant, keep)
+    remembering.load()
+    master_tenant.confirm(TENANT)
+    remembering.save()
+    remembering.save()
+
+    assert kept == [None, TENANT]
+
+
+def test_the_tenant_and_user_of_standalone_stay_the_same(rest):
+    assert stored_or_new(rest.database, 'standalone_user', 'one') == 'one'
+    assert stored_or_new(rest.database, 'standalone_user', 'two') == 'one'
+
+
+def said(provider):
+    status = Status()
+    provider(status)
+    return status
+
+
+def test_the_database_is_asked(rest, away):
+    provider = database_component(rest.database)
+    assert said(provider) == {'database': {'status': 'ok'}}
+
+    away()
+    assert said(provider) == {'database': {'status': 'fail'}}
+
+
+def test_task_workers_are_ok_while_one_has_hands(rest, away):
+    provider = task_workers_component(rest.database)
+    assert said(provider)['task_workers'] == {'status': 'fail', 'workers': 0, 'hands': 0}
+
+    with rest.database.transaction() as connection:
+        processes.register(connection, 'd', 'daemon', 'host', os.getpid(), 0)
+        processes.register(connection, 'w', 'worker', 'host', os.getpid(), 8)
+        processes.renew(connection, 'w', 8, 2)
+    assert said(provider)['task_workers'] == {'status': 'ok', 'workers': 1, 'hands': 6}
+
+    with rest.database.transaction() as connection:
+        processes.end(connection, 'w')
+    assert said(provider)['task_workers']['status'] == 'fail'
+
+    away()
+    assert said(provider)['task_workers'] == {'status': 'fail'}
+
+
+class FakeCelery:
+    def __init__(self):
+        self.opened = 0
+        self.up = True
+
+    def connection_for_write(self, connect_timeout):
+        self.opened += 1
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def connect(self):
+        if not self.up:
+            raise ConnectionRefusedError
+
+
+def test_the_task_broker_is_asked_now_and_then():
+    now = [0.0]
+    celery = FakeCelery()
+    provider = TaskBrokerComponent(celery, lambda: now[0]).provide_status
+    assert said(provider) == said(provider) == {'task_broker': {'status': 'ok'}}
+    assert celery.opened == 1
+
+    celery.up = False
+    now[0] += 2.1
+    assert said(provider) == {'task_broker': {'status': 'fail'}}
+
+
+@pytest.mark.parametrize('words', [{'status': 'ok', 'waiting': 3}, {}])
+def test_a_component_says_what_it_is_told(words):
+    assert said(component('deliveries', lambda: words)) == {'deliveries': words}
