@@ -1,66 +1,12 @@
-"""What outlives a restart, and the components of the status that look for themselves."""
+"""The components of the status that look for themselves."""
 
 import os
 
 import pytest
 
-from wazo_webhookd.auth.master_tenant import MasterTenant
-from wazo_webhookd.auth.remembered import MasterTenantMemory, stored_or_new
 from wazo_webhookd.database import processes
-from wazo_webhookd.exceptions import DatabaseUnavailable
 from wazo_webhookd.status import Status
 from wazo_webhookd.status_components import TaskBrokerComponent, component, database_component, task_workers_component
-
-from .conftest import OTHER, TENANT
-
-
-def memory(rest, master_tenant):
-    return MasterTenantMemory(rest.database, master_tenant, rest.house.service.remember_master_tenant)
-
-
-def test_the_next_start_knows_the_master_tenant_before_any_token(rest):
-    first, second = MasterTenant(), MasterTenant()
-    memory(rest, first).load()
-    assert first.best_known is None
-    first.confirm(TENANT)
-    memory(rest, second).load()
-
-    assert second.best_known == TENANT
-    assert second.confirmed is None
-
-
-def test_a_new_master_tenant_replaces_the_remembered_one(rest):
-    for tenant in (TENANT, OTHER):
-        master_tenant = MasterTenant()
-        memory(rest, master_tenant).load()
-        master_tenant.confirm(tenant)
-    master_tenant = MasterTenant()
-    memory(rest, master_tenant).load()
-
-    assert master_tenant.best_known == OTHER
-
-
-def test_what_could_not_be_stored_is_stored_later(rest):
-    master_tenant, kept = MasterTenant(), []
-
-    def keep(uuid):
-        if not kept:
-            kept.append(None)
-            raise DatabaseUnavailable
-        kept.append(uuid)
-
-    remembering = MasterTenantMemory(rest.database, master_tenant, keep)
-    remembering.load()
-    master_tenant.confirm(TENANT)
-    remembering.save()
-    remembering.save()
-
-    assert kept == [None, TENANT]
-
-
-def test_the_tenant_and_user_of_standalone_stay_the_same(rest):
-    assert stored_or_new(rest.database, 'standalone_user', 'one') == 'one'
-    assert stored_or_new(rest.database, 'standalone_user', 'two') == 'one'
 
 
 def said(provider):
