@@ -50,6 +50,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
     Names, exchange, queue and serializer are those that today's clients know (reference, delivery 3.1). What
     nobody reads is off: results, events, gossip, remote control, a redirected stdout.
     """
+    application.set_default()  # in other threads than this one, too
     settings: CelerySettings = config.celery
     exchange: Any = Exchange(settings.exchange_name, type='direct', durable=True)  # type: ignore[no-untyped-call]
     queue: Any = Queue

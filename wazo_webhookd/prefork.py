@@ -136,7 +136,7 @@ class Parent:
 class Children:
     """``app.runtime`` before the fork: what a child makes its own from. In the parent nothing delivers."""
 
-    desk = None
+    front = None
     solo = None
 
     def __init__(self, config: Config, services: Services) -> None:

@@ -19,7 +19,7 @@ from wazo_webhookd.attempts.consumer import Consumer
 from wazo_webhookd.attempts.departure import Departure
 from wazo_webhookd.attempts.lives import ProcessRegister
 from wazo_webhookd.attempts.pool import Pool
-from wazo_webhookd.attempts.runtime import Hear, Parts, Runtime
+from wazo_webhookd.attempts.runtime import Front, Hear, Parts, Runtime
 from wazo_webhookd.config import Config
 from wazo_webhookd.database.attempts import AttemptRows
 from wazo_webhookd.database.session import Database
@@ -132,9 +132,7 @@ class Program:
 
     def _stop_celery(self) -> None:
         celery_state.should_stop = STOPPED
-        loop = self._worker.runtime.loop
-        if loop is not None:
-            loop.call(lambda: None)  # wakes it, so that it looks
+        self._worker.front.loop.call(lambda: None)  # wakes it, so that it looks
         # It may be stuck (in a send to a broker that takes nothing), and everything is recorded.
         timer = threading.Timer(5, self._departure.leave_hard)
         timer.daemon = True
@@ -180,6 +178,12 @@ class Worker:
         celery.app.runtime = self.runtime
 
     @property
+    def front(self) -> Front:
+        front = self.runtime.front
+        assert front is not None
+        return front
+
+    @property
     def longest(self) -> float:
         """Seconds after which every attempt under way has ended or was given up."""
         timeouts = [service.timeout for service in self._config.services.values()]
@@ -188,8 +192,8 @@ class Worker:
     @property
     def hanging(self) -> bool:
         """Does a hand still run something?"""
-        desk = self.runtime.desk
-        return desk is not None and bool(desk.hands.busy or desk.hands.lost)
+        hands = self.front.desk.hands
+        return bool(hands.busy or hands.lost)
 
     def departure(self, stop: Callable[[], None], grace: float) -> Departure:
         return Departure(self.runtime, stop, grace)
@@ -214,8 +218,8 @@ class Worker:
         controller.start()
 
     def _look_at_hands(self) -> None:
-        desk = self.runtime.desk
-        if desk is not None and not self._worn_out and desk.hands.lost * 4 >= desk.hands.count:
+        hands = self.front.desk.hands
+        if not self._worn_out and hands.lost * 4 >= hands.count:
             self._worn_out = True
             self._on_worn_out()
 
@@ -269,5 +273,4 @@ class InProcessWorker:
         self._thread.join(timeout=3)
 
     def _end(self) -> None:
-        if self.runtime.switch is not None:
-            self.runtime.switch.ended = True
+        self._worker.front.switch.ended = True

@@ -37,11 +37,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """What is called with each message, on the broker's thread."""
         of_celery: Callable[[Any], None] = super().create_task_handler(*args, **kwargs)
-        desk = self.runtime.desk
-        if desk is None:
+        front = self.runtime.front
+        if front is None:
             return self._for_prefork(of_celery)
-        receive = desk.receive
-        loop = None if self.hub is None else self.runtime.loop
+        receive = front.desk.receive
+        loop = None if self.hub is None else front.loop
 
         def on_message(message: Any) -> None:
             headers = message.headers
@@ -94,17 +94,17 @@ def memory_loop(
 
     Raises WorkerShutdown, as Celery's loops do.
     """
-    runtime = consumer.runtime
+    front = consumer.runtime.front
     task_consumer.on_message = consumer.create_task_handler()
     task_consumer.consume()
-    runtime.switch.connected(task_consumer, qos)
+    front.switch.connected(task_consumer, qos)
     consumer.on_ready()
     while consumer.connection:
-        if runtime.switch.ended:
+        if front.switch.ended:
             raise WorkerShutdown(0)
         if qos.prev != qos.value:
             qos.update()
         consumer.perform_pending_operations()
-        runtime.loop.run()
+        front.loop.run()
         with contextlib.suppress(TimeoutError):
             connection.drain_events(timeout=DRAIN_SECONDS)

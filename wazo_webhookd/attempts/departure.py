@@ -21,7 +21,9 @@ class Departure:
     """``stop`` is called at the end: it makes the broker's loop return."""
 
     def __init__(self, runtime: Runtime, stop: Callable[[], None], grace: float) -> None:
+        assert runtime.front is not None, 'for processes with hands'
         self._runtime = runtime
+        self._front = runtime.front
         self._stop = stop
         self.grace = grace
         self._lock = threading.Lock()
@@ -67,11 +69,9 @@ class Departure:
         self._stop()
 
     def _finish(self, grace: float) -> None:
-        runtime = self._runtime
-        desk, switch, loop = runtime.desk, runtime.switch, runtime.loop
-        if desk is None or switch is None or loop is None:
-            return
-        switch.set_on(False)
+        runtime, front = self._runtime, self._front
+        desk, loop = front.desk, front.loop
+        front.switch.set_on(False)
         desk.leave()
         deadline = time.monotonic() + grace
         while not self._hurry.is_set() and time.monotonic() < deadline and not desk.hands.wait_idle(0.1):

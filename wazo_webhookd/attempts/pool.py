@@ -6,6 +6,8 @@ from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
 
+from .runtime import Front, Runtime
+
 
 class Pool(BasePool):  # type: ignore[misc]  # Celery has no types
     """Given to ``WorkController(pool=…)``. Plain tasks run on the same hands as deliveries."""
@@ -18,13 +20,20 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery has no types
         self._consumer: Any = None
 
     @property
-    def runtime(self) -> Any:
-        return self.app.runtime
+    def runtime(self) -> Runtime:
+        runtime: Runtime = self.app.runtime
+        return runtime
+
+    @property
+    def front(self) -> Front:
+        front = self.runtime.front
+        assert front is not None, 'this pool is for processes with hands'
+        return front
 
     @property
     def num_processes(self) -> int:
         """What Celery sets the prefetch from after a reconnection."""
-        hands = self.runtime.desk.hands
+        hands = self.front.desk.hands
         return max(int(hands.count) - int(hands.lost), 1)
 
     def on_apply(
@@ -37,24 +46,24 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery has no types
         **options: Any,
     ) -> None:
         """A plain task of Celery's own kind."""
-        self.runtime.desk.hands.submit(object(), lambda: apply_target(target, args, kwargs, callback, accept_callback))
+        self.front.desk.hands.submit(object(), lambda: apply_target(target, args, kwargs, callback, accept_callback))
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Called at each (re)connection, just before messages are consumed."""
-        self.runtime.loop.register(hub)
+        self.front.loop.register(hub)
         consumer = self.runtime.controller.consumer
-        self.runtime.switch.connected(consumer.task_consumer, consumer.qos)
+        self.front.switch.connected(consumer.task_consumer, consumer.qos)
 
     def flush(self) -> None:
         """The broker's connection was lost."""
-        self.runtime.switch.disconnected()
-        self.runtime.life.hold_all_soon()
+        self.front.switch.disconnected()
+        self.runtime.keeper.hold_all_soon()
 
     def on_stop(self) -> None:
-        self.runtime.switch.disconnected()
+        self.front.switch.disconnected()
 
     on_terminate = on_stop
 
     def _get_info(self) -> dict[str, Any]:
-        hands = self.runtime.desk.hands
+        hands = self.front.desk.hands
         return {**super()._get_info(), 'hands': hands.count, 'busy': hands.busy, 'written-off': hands.lost}

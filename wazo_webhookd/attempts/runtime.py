@@ -29,9 +29,18 @@ logger = logging.getLogger(__name__)
 Hear = Callable[[Sequence[Word]], None]
 
 
+@dataclass(frozen=True)
+class Front:
+    """What a process with hands has between the broker and its hands."""
+
+    desk: Desk
+    loop: Loop
+    switch: Switch
+
+
 @dataclass
 class Runtime:
-    """``desk`` where hands work (threads), ``solo`` in a process of the prefork pool.
+    """``front`` where hands work (threads), ``solo`` in a process of the prefork pool.
 
     Services find ``http`` (egress.client.EgressClient), ``config`` and ``guest_config`` here.
     """
@@ -46,10 +55,8 @@ class Runtime:
     clock: Clock
     life: str
     keeper: Life
-    desk: Desk | None = None
+    front: Front | None = None
     solo: Solo | None = None
-    loop: Loop | None = None
-    switch: Switch | None = None
     controller: Any = None
 
     def adopt(self, delivery: str, subscription: Mapping[str, Any], event: Any, attempt: int) -> None:
@@ -130,7 +137,7 @@ def with_hands(parts: Parts, hands: int) -> Runtime:
     keeper.watch(desk)
     return Runtime(
         parts.config, parts.guest_config, parts.services, parts.http, schedule, parts.rows, recorder, clock, parts.life,
-        keeper, desk=desk, loop=loop, switch=switch,
+        keeper, front=Front(desk, loop, switch),
     )  # fmt: skip
 
 

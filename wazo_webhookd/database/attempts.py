@@ -164,7 +164,7 @@ class AttemptRows:
     def _cursor(self) -> Any:
         if self._own is None:
             self._own = self._database.own_connection(autocommit=True)
-        driver: Any = self._own.connection.driver_connection
+        driver: Any = self._own.connection.dbapi_connection
         driver.autocommit = True
         return driver.cursor()
 
