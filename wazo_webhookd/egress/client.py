@@ -21,6 +21,7 @@ import codecs
 import logging
 import os
 import re
+import socket
 import ssl
 import time
 import zlib
@@ -198,39 +199,47 @@ class EgressClient:
 
         Nothing else is repeated here: once a byte was sent, the receiver may have acted on it.
         """
-        sock = connection.sock
-        keep = False
-        token = self._watchdog.watch(sock, ends)
+        answer: Answer | None = None
+        failure: OSError | None = None
+        token = self._watchdog.watch(connection.sock, ends)
+        in_time = False
         try:
-            sock.settimeout(max(0.001, ends - time.monotonic()))
-            refusal: OSError | None = None
-            size = 0
-            try:
-                size = sock.send(data)
-                if size < len(data):
-                    sock.sendall(memoryview(data)[size:])
-            except TimeoutError:
-                raise
-            except OSError as error:
-                if kept and size == 0 and token in self._watchdog:
-                    return None
-                refusal = error
-            try:
-                answer = AnswerReader(sock, self._settings.max_response_bytes, ends).read(method)
-            except NoAnswer:
-                raise refusal or NoAnswer('the receiver closed the connection without an answer') from None
-            keep = answer.reusable and refusal is None  # it may well answer before it has read everything
-            return answer
+            connection.sock.settimeout(max(0.001, ends - time.monotonic()))
+            answer = self._talk(connection.sock, method, data, ends, kept)
         except OSError as error:
-            if isinstance(error, TimeoutError) or token not in self._watchdog:
-                raise DeadlineExceeded('the deadline passed before the answer was complete') from None
-            raise
+            failure = error
         finally:
             in_time = self._watchdog.release(token)
-            if keep and in_time:
+            if in_time and answer is not None and answer.reusable:
                 self._keeper.put(connection)
             else:
                 connection.close()
+        if not in_time or isinstance(failure, TimeoutError):
+            # What was cut off may look complete: a body that ends with the connection.
+            raise DeadlineExceeded('the deadline passed before the answer was complete')
+        if failure is not None:
+            raise failure
+        return answer
+
+    def _talk(self, sock: socket.socket, method: str, data: bytes, ends: float, kept: bool) -> Answer | None:
+        refusal: OSError | None = None
+        size = 0
+        try:
+            size = sock.send(data)
+            if size < len(data):
+                sock.sendall(memoryview(data)[size:])
+        except TimeoutError:
+            raise
+        except OSError as error:
+            if kept and size == 0:
+                return None
+            refusal = error  # it may have answered before it stopped reading
+        try:
+            answer = AnswerReader(sock, self._settings.max_response_bytes, ends).read(method)
+        except NoAnswer:
+            raise refusal or NoAnswer('the receiver closed the connection without an answer') from None
+        answer.reusable = answer.reusable and refusal is None
+        return answer
 
     def _response(
         self, answer: Answer, request: requests.PreparedRequest, target: Target, started: float

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from wazo_webhookd.domain.endpoint import Authority
 from wazo_webhookd.egress.addresses import Address
-from wazo_webhookd.egress.exchange import AnswerReader, BadAnswer, write_request
+from wazo_webhookd.egress.exchange import AnswerReader, write_request
 from wazo_webhookd.egress.guard import Guard, Role, plain
 from wazo_webhookd.egress.watchdog import Watchdog
 
@@ -187,17 +187,18 @@ class Opener:
         target = f'[{place}]:{port}' if place.version == 6 else f'{place}:{port}'
         headers = [('Proxy-Authorization', proxy.authorization)] if proxy.authorization is not None else []
         token = self._watchdog.watch(sock, deadline)
+        failure: OSError | None = None
         try:
             sock.sendall(write_request('CONNECT', target, target, headers, None))
             status = AnswerReader(sock, 0, deadline).read_tunnel_status()
-        except BadAnswer as error:
-            raise ConnectFailed(f'the egress proxy: {error}') from None
-        except TimeoutError:
-            raise ConnectTooSlow('no answer of the egress proxy in time') from None
+        except OSError as error:
+            failure = error
         finally:
             in_time = self._watchdog.release(token)
-        if not in_time:
+        if not in_time or isinstance(failure, TimeoutError):
             raise ConnectTooSlow('no answer of the egress proxy in time')
+        if failure is not None:
+            raise ConnectFailed(f'the egress proxy: {failure.strerror or failure}')
         if not 200 <= status < 300:
             raise ConnectFailed(f'the egress proxy answered {status}')
 
