@@ -298,8 +298,8 @@ def put_back(connection: Connection, unsent: Iterable[tuple[str, int, int]]) -> 
 
 _SUSPECTS = Statement(
     'SELECT uuid, subscription_uuid FROM webhookd_delivery'
-    " WHERE state = 'waiting' AND deaths >= :deaths AND due_at <= {NOW} AND expires_at > {NOW}"
-    ' ORDER BY due_at, sequence LIMIT :most'
+    " WHERE state = 'waiting' AND deaths >= :deaths AND deaths < :below_deaths"
+    ' AND due_at <= {NOW} AND expires_at > {NOW} ORDER BY due_at, sequence LIMIT :most'
 )
 _GIVE_UP = Statement(
     "UPDATE webhookd_delivery SET state = 'error', ended_at = {NOW}, reason = :reason, held_by = NULL"
@@ -320,7 +320,7 @@ _GIVE_UP_LOG_SQLITE = text(_GIVE_UP_LOG.format('j.body', ':detail'))
 
 def suspects(connection: Connection, most: int = 100) -> list[tuple[str, str]]:
     """Due deliveries that were in workers that died: (uuid, subscription uuid). Reads all that waits: rarely."""
-    rows = connection.execute(_SUSPECTS.on(connection), {'deaths': SHARED_DEATHS, 'most': most})
+    rows = connection.execute(_SUSPECTS.on(connection), {'deaths': SHARED_DEATHS, 'below_deaths': DEATHS, 'most': most})
     return [(uuid, subscription) for uuid, subscription in rows]
 
 
@@ -365,6 +365,13 @@ def cancel_gone(connection: Connection, subscription: str, most: int = 500) -> i
     """waiting -> cancelled for at most ``most`` of a subscription, if it does not exist."""
     parameters = {'subscription': subscription, 'reason': REASON_CANCELLED, 'most': most}
     return connection.execute(_CANCEL_GONE.on(connection), parameters).rowcount
+
+
+_HAS_SUBSCRIPTION = text('SELECT 1 FROM webhookd_subscription WHERE uuid = :subscription')
+
+
+def has_subscription(connection: Connection, subscription: str) -> bool:
+    return connection.execute(_HAS_SUBSCRIPTION, {'subscription': subscription}).first() is not None
 
 
 # -- questions --------------------------------------------------------------------------------------

@@ -53,14 +53,12 @@ def disabled(connection: Connection) -> set[str]:
 
 
 def resume(connection: Connection, subscription: str, endpoint_key: str | None) -> bool:
-    """Close the circuits of both and end a disabling. True if the subscription was disabled."""
-    was_disabled = bool(
-        connection.execute(select(_endpoint.c.disabled).where(_endpoint.c.key == own_key(subscription))).scalar()
-    )
-    keys = sorted({own_key(subscription), endpoint_key or own_key(subscription)})
+    """Close the circuits of both and end a disabling. True if anything was the matter."""
+    own = own_key(subscription)
+    before = read(connection, {own, endpoint_key or own})
     connection.execute(
         update(_endpoint)
-        .where(_endpoint.c.key.in_(keys))
+        .where(_endpoint.c.key.in_(sorted(before)))
         .values(
             circuit=CLOSED,
             failures_in_a_row=0,
@@ -74,9 +72,9 @@ def resume(connection: Connection, subscription: str, endpoint_key: str | None) 
             updated_at=clock_now(),
         )
     )
-    if was_disabled:
+    if any(row.disabled for row in before.values()):
         facts.bump(connection, DISABLED_VERSION)
-    return was_disabled
+    return any(row.disabled or row.circuit != CLOSED for row in before.values())
 
 
 def _health(row: Row[Any]) -> Health:

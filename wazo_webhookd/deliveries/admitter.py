@@ -272,7 +272,7 @@ class Admitter:
         now = desk.clock.now()
         with desk.lock:
             admission = desk.admission
-            admission.open = self._sender.ready and not self._suspects.want_silence()
+            admission.open = self._sender.ready and not desk.unsent and not self._suspects.want_silence()
             while self._words:
                 word = self._words.popleft()
                 if word.verdict not in ('running', 'dropped') and self._suspects.ended(word.delivery):
@@ -309,6 +309,9 @@ class Admitter:
         )
 
     def _stand_aside(self) -> None:
+        self._words.clear()
+        self._wrote.clear()
+        self._resumed.clear()
         if self._admitting:
             self._admitting = False
             with self._desk.lock:

@@ -75,8 +75,10 @@ class Batch:
         self._terms = terms
         self._again = again
         self._matched_version = self._catalog.version
+        self._admission = desk.admission
         self._lanes: dict[str, Lane] = {}
         self._out: list[str] = []
+        self._only_rows: set[str] = set()  # lanes of which some rows are not in memory: to be read after the commit
         self.items: list[Item] = []
         self.refused: list[tuple[Item, Exception]] = []
         self.parcels: list[Parcel] = []
@@ -154,13 +156,15 @@ class Batch:
     def _decide(self, pairs: list[tuple[Event, Card, str, int]], admitting: bool, now: float) -> list[NewDelivery]:
         new: list[NewDelivery] = []
         offered = admitting and not self._again and not self._terms.first_wait
-        admission = self._desk.admission
         with self._desk.lock:
+            admission = self._admission = self._desk.admission
             for event, card, uuid, sequence in pairs:
                 out = False
                 if admitting:
                     lane = self._lanes[card.uuid] = admission.lane(card.uuid, card.tenant_uuid, card.endpoint)
                     out = offered and admission.offer(lane, uuid)
+                    if not out and lane.unread:
+                        self._only_rows.add(lane.subscription)
                 if out:
                     self._out.append(uuid)
                     marked = Marked(uuid, card.uuid, event.uuid, 1, 1, self._terms.max_attempts, now)
@@ -176,9 +180,9 @@ class Batch:
         with desk.lock:
             for lane in self._lanes.values():
                 if self._terms.first_wait:
-                    desk.admission.due(lane, desk.clock.now() + self._terms.first_wait, desk.clock.now())
-                elif lane.unread or self._again:
-                    desk.admission.wrote(lane)
+                    self._admission.due(lane, desk.clock.now() + self._terms.first_wait, desk.clock.now())
+                elif lane.subscription in self._only_rows or self._again:
+                    self._admission.wrote(lane)
         for item in self.items:
             if item.count:
                 desk.bodies.put(item.event.uuid, item.event.text)
@@ -187,10 +191,10 @@ class Batch:
         """It is not, or nobody knows: admission forgets what was decided."""
         with self._desk.lock:
             for uuid in self._out:
-                self._desk.admission.dropped(uuid)
+                self._admission.dropped(uuid)
             for lane in self._lanes.values():
-                self._desk.admission.forget_waiting(lane)
-        self._out, self._lanes, self.parcels = [], {}, []
+                self._admission.forget_waiting(lane)
+        self._out, self._lanes, self._only_rows, self.parcels = [], {}, set(), []
 
     # -- matching ----------------------------------------------------------------------------------
 

@@ -104,9 +104,11 @@ class Desk:
             self._disabled_version = state.disabled_version
 
     def not_sent(self, unsent: Iterable[tuple[str, int, int]]) -> None:
-        """These were marked out, and no message was made of them. Thread-safe."""
+        """These were marked out, and no message was made of them. Nothing else goes before they wait again."""
         with self.lock:
             self.unsent.update(unsent)
+            if self.unsent:
+                self.admission.open = False
         self.wake()
 
 

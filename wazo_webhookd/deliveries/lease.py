@@ -32,6 +32,11 @@ class Lease(Protocol):
     @property
     def held(self) -> bool: ...
 
+    @property
+    def epoch(self) -> int:
+        """Of the holder, if this daemon is it; one more with each that took it."""
+        ...
+
     def take(self) -> bool:
         """Try to get it, without waiting. True if it was just got. Raises DatabaseUnavailable."""
         ...
@@ -52,6 +57,7 @@ class SoleLease:
         self._database = database
         self._turn = threading.Lock()
         self.held = False
+        self.epoch = 1
 
     def turn(self) -> threading.Lock:
         return self._turn
@@ -89,6 +95,10 @@ class SessionLease:
     @property
     def held(self) -> bool:
         return self._epoch > 0
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
 
     def turn(self) -> threading.Lock:
         return self._turn

@@ -33,6 +33,8 @@ class Outgoing:
     def __init__(self, desk: Desk, sender: Sender) -> None:
         self._desk = desk
         self._sender = sender
+        self._doubtful: set[tuple[str, int, int]] = set()
+        self._doubtful_epoch = 0
 
     def admit(self) -> int:
         """Send what may go out now; returns how many."""
@@ -68,13 +70,18 @@ class Outgoing:
     def put_back(self) -> None:
         """Let those wait again that were marked out and never sent."""
         desk = self._desk
+        if (
+            self._doubtful_epoch < desk.lease.epoch - 1
+        ):  # another daemon may have sent them by now, with the same numbers
+            self._doubtful.clear()
         with desk.lock:
-            unsent = set(desk.unsent)
+            unsent = desk.unsent | self._doubtful
         if not unsent:
             return
         with desk.lease.turn(), desk.lease.transaction() as (connection, state):
             desk.see(connection, state)
             rows.put_back(connection, unsent)
+        self._doubtful.clear()
         with desk.lock:
             desk.unsent -= unsent
             for uuid, _, _ in unsent:
@@ -128,10 +135,11 @@ class Outgoing:
                 desk.catalog.catch_up(connection, state.index_version)
                 known = desk.catalog.card(subscription) is not None
                 cancelled = 0 if known else rows.cancel_gone(connection, subscription, CANCEL_ROWS)
+                puzzled = not known and not cancelled and rows.has_subscription(connection, subscription)
             if cancelled:
                 logger.info('%d deliveries cancelled: subscription %s is gone', cancelled, subscription)
             now = desk.clock.now()
-            later = None if known or cancelled else now + PUZZLED_SECONDS
+            later = now + PUZZLED_SECONDS if puzzled else None
             with desk.lock:
                 desk.admission.refill(lane, Waiting((), known or bool(cancelled), later, lane.writes), now)
 
@@ -141,6 +149,7 @@ class Outgoing:
         desk = self._desk
         with desk.lease.turn():
             marked: list[Marked] = []
+            epoch = desk.lease.epoch
             try:
                 with desk.lease.transaction() as (connection, state):
                     desk.see(connection, state)
@@ -150,7 +159,8 @@ class Outgoing:
                     parcels, homeless = self._parcels(connection, ordered)
             except DatabaseUnavailable:
                 # If it was the commit that got no answer, they may be out; no message was made of them.
-                desk.not_sent((row.uuid, row.attempt, row.send) for row in marked)
+                self._doubtful |= {(row.uuid, row.attempt, row.send) for row in marked}
+                self._doubtful_epoch = epoch
                 raise
             with desk.lock:
                 for pick in picks:

@@ -7,7 +7,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..domain.delivery import MESSAGE_SECONDS
@@ -28,8 +28,8 @@ class Sender:
     """``send`` returns at once; messages leave in the order of its calls, without confirmation: a row whose message
     got lost becomes an orphan. Parcels that certainly were not sent are given to ``on_unsent``.
 
-    ``ready`` tells whether there is a connection; ``on_change()`` is called when that changes. Both callbacks run on
-    the sender's thread.
+    ``ready`` tells whether there is a connection; ``on_change()`` is called when that changes. The callbacks run on the
+    sender's thread or, when there is no connection, on that of ``send``.
     """
 
     def __init__(self, app: Any, route: Callable[[str], Route], clock: DatabaseClock, suspects_queue: str) -> None:
@@ -64,10 +64,16 @@ class Sender:
         if thread is not None:
             thread.join(grace)
 
-    def send(self, parcels: Iterable[Parcel]) -> None:
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        if not parcels:
+            return
         with self._condition:
-            self._parcels.extend(parcels)
-            self._condition.notify()
+            ready = self.ready and not self._stopping
+            if ready:
+                self._parcels.extend(parcels)
+                self._condition.notify()
+        if not ready:
+            self.on_unsent(parcels)
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -83,22 +89,22 @@ class Sender:
             except Exception as error:
                 wait = WAITS[min(failures, len(WAITS) - 1)]
                 failures += 1
-                self._disconnect()
                 self._set_ready(False)
                 self._hand_back()
+                self._disconnect()
                 log = logger.warning if failures == 1 else logger.debug
                 log('no task broker, trying again in %s s: %s', wait, error)
                 with self._condition:
                     if not self._stopping:
                         self._condition.wait(wait)
-                self._hand_back()
+        self._set_ready(False)
         self._hand_back()
-        self.ready = False
         self._disconnect()
 
     def _set_ready(self, ready: bool) -> None:
         if self.ready != ready:
-            self.ready = ready
+            with self._condition:
+                self.ready = ready
             if ready:
                 logger.info('connected to the task broker')
             self.on_change()

@@ -50,7 +50,8 @@ class Upkeep:
             healths = endpoints.load(connection)
             out = rows.read_out(connection)
             if self._standalone:  # whoever held them was this process, in an earlier life
-                rows.take_back(connection, out)
+                back = rows.take_back(connection, out)
+                rows.give_up(connection, [row.uuid for row in back if row.deaths >= DEATHS], CONDEMNED)
                 out = []
             lanes = rows.scan_lanes(connection)
             suspects = rows.suspects(connection)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from ..delivery import Word
-from .health import OPEN, Health
+from .health import CLOSED, OPEN, Health
 from .lanes import FRESH, PROVEN, Endpoint, Lane, Standing, own_key
 from .rules import Rules, half, quarter
 from .shelves import BUSY, DOUBTFUL, IDLE, Shelves, shelf_of
@@ -233,6 +233,10 @@ class Admission:
             del lane.endpoint.lanes[lane.subscription]
         for endpoint in [e for e in self.endpoints.values() if e.standing == FRESH and not e.out and not e.lanes]:
             del self.endpoints[endpoint.key]
+        if len(self.endpoints) > self.rules.most_held:  # of subscriptions that are gone
+            for endpoint in [e for e in self.endpoints.values() if not e.lanes and not e.out]:
+                if endpoint.health.circuit == CLOSED and endpoint.key not in self.changed:
+                    del self.endpoints[endpoint.key]
         for health in [h for h in self.healths.values() if h.forgettable and h.key not in self.endpoints]:
             if health.key not in self.changed:
                 del self.healths[health.key]
@@ -303,7 +307,7 @@ class Admission:
         if out is not None:
             if not out.send:
                 out.lane.picked -= 1
-            self.wrote(out.lane)
+            self.forget_waiting(out.lane)  # it is before what is in memory
 
     # -- what became of it -----------------------------------------------------------------------
 
