@@ -232,6 +232,7 @@ class Controller:
     def start(self) -> None:
         """Start the threads; what they need outside may come later."""
         self.status.add_provider(database_component(self.database))
+        self.status.add_provider(component('events', lambda: {'status': 'ok', **self.bus.counters}))
         self.status.add_provider(task_workers_component(self.database))
         self.status.add_provider(TaskBrokerComponent(celery.app).provide_status)
         self.start_housekeeper([self._recall_master_tenant, self._load_late_guests])
