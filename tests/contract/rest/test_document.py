@@ -257,12 +257,14 @@ def test_null_is_a_type_in_openapi_3_1():
         'info': {}, 'paths': {},
         'definitions': {
             'a': {'type': 'string', 'x-nullable': True, 'enum': ['x']},
+            'n': {'x-types': ['string', 'boolean'], 'maxLength': 5},
             'b': {'properties': {'c': {'$ref': '#/definitions/a', 'x-nullable': True}}},
         },
     }  # fmt: skip
     schemas = openapi(swagger)['components']['schemas']
 
     assert schemas['a'] == {'type': ['string', 'null'], 'enum': ['x', None]}
+    assert schemas['n'] == {'type': ['string', 'boolean'], 'maxLength': 5}
     assert schemas['b']['properties']['c'] == {'anyOf': [{'$ref': '#/components/schemas/a'}, {'type': 'null'}]}
 
 

@@ -87,12 +87,14 @@ def _response(response: Mapping[str, Any], kinds: list[str]) -> Tree:
 
 
 def _schema(schema: Any) -> Any:
-    """JSON Schema has no ``x-nullable``: null is one of the types."""
+    """JSON Schema has no ``x-nullable``, null is one of the types; and it takes several types (``x-types``)."""
     if isinstance(schema, list):
         return [_schema(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    result = {key: _schema(value) for key, value in schema.items() if key != 'x-nullable'}
+    result = {key: _schema(value) for key, value in schema.items() if key not in ('x-nullable', 'x-types')}
+    if 'x-types' in schema:
+        result['type'] = list(schema['x-types'])
     if isinstance(result.get('$ref'), str):
         result['$ref'] = _new_place(result['$ref'])
     if schema.get('x-nullable') is True:
