@@ -17,6 +17,10 @@ EVENT = {
     'long': list(range(200_000)),
     'nested': {'a': {'b': [1, {'c': None}]}},
 }
+ENDLESS = '{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}'
+RECURSIVE = (
+    '{% for x in [{"n": 1, "c": [{"n": 2}]}] recursive %}{{ x.n }}{% if x.c %}{{ loop(x.c) }}{% endif %}{% endfor %}'
+)
 NAMES = {'event_name': 'call_ended', 'wazo_uuid': 'w-1', 'event': EVENT}
 
 
@@ -38,10 +42,7 @@ NAMES = {'event_name': 'call_ended', 'wazo_uuid': 'w-1', 'event': EVENT}
         ('{% for x in [] %}{% else %}none{% endfor %}', 'none'),
         ('{% for x in event.nothing %}{{ x }}{% endfor %}', ''),
         ('{% for i in range(3) %}{{ i }}{% endfor %}', '012'),
-        (
-            '{% for x in [{"n": 1, "c": [{"n": 2}]}] recursive %}{{ x.n }}{% if x.c %}{{ loop(x.c) }}{% endif %}{% endfor %}',
-            '12',
-        ),
+        (RECURSIVE, '12'),
         ('{% macro m(x, y=[1]) %}<{{ x }}{{ y[0] }}>{% endmacro %}{{ m("a") }}{{ m("b", [2]) }}', '<a1><b2>'),
         ('{% set ns = namespace(t=0) %}{% for x in event.list %}{% set ns.t = ns.t + x %}{% endfor %}{{ ns.t }}', '6'),
         ('{{ event.list|sum }} {{ event.people|sum(attribute="age") }} {{ [[1], [2]]|sum(start=[]) }}', '6 4 [1, 2]'),
@@ -102,6 +103,12 @@ def test_faulty_and_forbidden_templates_say_what_is_wrong(source: str, words: st
     assert words in str(failed.value)
 
 
+def grown(start: str, grow: str, use: str = '{{ ns.x }}') -> str:
+    """A template that puts 64 times something made of ``ns.x`` into ``ns.x``."""
+    loop = f'{{% for i in range(64) %}}{grow}{{% endfor %}}'
+    return f'{{% set ns = namespace(x={start}) %}}{loop}{use}'
+
+
 ATTACKS = [
     '{{ "a" * 1000000000 }}',
     '{{ 1000000000 * "a" }}',
@@ -135,22 +142,22 @@ ATTACKS = [
     '{{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".translate({97: event.big}) }}',
     '{{ ("%s" * 1000) % ((event.big,) * 1000) }}',
     '{{ ("{0}" * 1000).format(event.big) }}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x|length }}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x|length }}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x = (ns.x, ns.x) %}{% endfor %}{{ {ns.x: 1} }}',
-    '{% set ns = namespace(x="a") %}{% for i in range(64) %}{% set ns.x = {1: ns.x, 2: ns.x} %}{% endfor %}{{ ns.x }}',
-    '{% set ns = namespace(x=namespace()) %}{% for i in range(64) %}{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}'
-    '{{ ns.x }}{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}',
-    '{% macro m(n) %}{% if n %}{{ m(n - 1, varargs, varargs) }}{% else %}{{ varargs }}{% endif %}{% endmacro %}{{ m(60) }}'
-    '{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}',
-    '{% set ns = namespace(x={}) %}{% for i in range(64) %}{% set ns.x = dict(a=ns.x.items(), b=ns.x.items()) %}{% endfor %}{{ ns.x }}',
-    '{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}',
+    grown('"a"', '{% set ns.x = ns.x + ns.x %}', '{{ ns.x|length }}'),
+    grown('"a"', '{% set ns.x = ns.x ~ ns.x %}', '{{ ns.x|length }}'),
+    grown('"a"', '{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}'),
+    grown('"a"', '{% set ns.x = [ns.x, ns.x] %}'),
+    grown('"a"', '{% set ns.x = (ns.x, ns.x) %}', '{{ {ns.x: 1} }}'),
+    grown('"a"', '{% set ns.x = {1: ns.x, 2: ns.x} %}'),
+    grown('namespace()', '{% set ns.x = namespace(a=ns.x, b=ns.x) %}', '{{ ns.x }}' + ENDLESS),
+    grown('{}', '{% set ns.x = dict(a=ns.x.items(), b=ns.x.items()) %}'),
+    grown('[]', '{% set ns.x = [[ns.x, ns.x]|batch(2)|first, ns.x] %}', '{{ ns.x == [] }}'),
+    '{% macro m(n) %}{% if n %}{{ m(n - 1, varargs, varargs) }}{% endif %}{{ varargs }}{% endmacro %}{{ m(60) }}'
+    + ENDLESS,
+    ENDLESS,
     '{% for a in event.long %}{% for b in event.long %}{% endfor %}{% endfor %}',
     '{% for a in event.big %}{% for b in event.big %}{% if a == b %}{% endif %}{% endfor %}{% endfor %}',
     '{% for a in range(100000) %}{{ event.big }}{% endfor %}',
-    '{% for a in range(100000) %}{{ a }}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% for b in range(100) %}y{% endfor %}{% endfor %}',
+    '{% for a in range(100000) %}{{ a }}' + 'x' * 500 + '{% for b in range(100) %}y{% endfor %}{% endfor %}',
     '{% for a in range(100000) %}{% set x = event.big[:999999] %}{% endfor %}',
     '{% for a in range(100000) %}{% set x = event.big|upper %}{% endfor %}',
     '{% for a in range(100000) %}{% set x = event.long|sort %}{% endfor %}',
@@ -160,7 +167,7 @@ ATTACKS = [
     '{{ event.big|urlize }}',
     '{{ event.big|pprint }}',
     '{{ event.big|wordwrap(1) }}',
-    '{{ "aaaa"|wordwrap(1, wrapstring=event.big) }}{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}',
+    '{{ "aaaa"|wordwrap(1, wrapstring=event.big) }}' + ENDLESS,
     '{{ event.big|striptags }}',
     '{{ event.big.encode("punycode") }}',
     '{{ event.big.encode("idna") }}',
