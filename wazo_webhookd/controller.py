@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from wazo_webhookd import __version__, celery, rest_api
@@ -17,9 +17,11 @@ from wazo_webhookd.auth.cache import TokenCache
 from wazo_webhookd.auth.client import AuthClient
 from wazo_webhookd.auth.master_tenant import MasterTenant
 from wazo_webhookd.auth.renewer import TokenRenewer
+from wazo_webhookd.auth.static import NoAuthClient
 from wazo_webhookd.auth.wazo_auth import WazoAuthority
 from wazo_webhookd.bus.bindings import Bindings
 from wazo_webhookd.bus.consumer import BusConsumer
+from wazo_webhookd.bus.inert import InertBusPublisher, LocalBus
 from wazo_webhookd.bus.outbox import ConfirmedChannel, OutboxSender
 from wazo_webhookd.bus.publisher import BusPublisher
 from wazo_webhookd.config import Config
@@ -61,11 +63,34 @@ LATE_SECONDS: Final = 15.0
 """How long after the grace period the process ends whatever still runs."""
 
 
+class Workers(Protocol):
+    """What makes the attempts: processes of the daemon's own, or a thread in standalone."""
+
+    def want_suspects(self, count: int) -> None: ...
+    def stop(self, grace: float | None = None) -> None: ...
+
+
+class Tokens(Protocol):
+    """Who knows our own token and tells of a new one."""
+
+    def subscribe_to_token_change(self, callback: Callable[[str], object]) -> None: ...
+    def subscribe_to_next_token_change(self, callback: Callable[[str], object]) -> None: ...
+    def session_deleted(self, session_uuid: str) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 class Controller:
     """The daemon. ``run()`` returns the exit code after SIGTERM or SIGINT.
 
     Standalone is a subclass that hands in other parts (``standalone.py``): the ``make_…`` methods.
     """
+
+    workers: Workers
+    renewer: Tokens
+    auth_client: AuthClient | NoAuthClient
+    bus: BusConsumer | LocalBus
+    publisher: BusPublisher | InertBusPublisher
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -241,7 +266,7 @@ class Controller:
         self.start_listening()
         self.renewer.start()
         self._undo.callback(self.renewer.stop)
-        if self.config.service_discovery.enabled:
+        if self.config.service_discovery.enabled and isinstance(self.publisher, BusPublisher):
             discovery = ServiceDiscovery(self.config, self.publisher.send)
             discovery.start()
             self._undo.callback(discovery.stop)

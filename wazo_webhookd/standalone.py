@@ -76,9 +76,10 @@ class Standalone(Controller):
         auth_verifier.configure(StaticAuthority(self.token, TENANT, USER, self.config.uuid), self.master_tenant)
 
     def make_deliveries(self) -> None:
-        self.workers = InProcessWorker(
+        self.worker = InProcessWorker(
             self.config, self.database, self.services, lambda words: self.admitter.hear(words), hands=HANDS
         )
+        self.workers = self.worker
         super().make_deliveries()
 
     def make_bus(self) -> None:
@@ -97,11 +98,11 @@ class Standalone(Controller):
 
     def start_deliveries(self) -> None:
         super().start_deliveries()
-        self.workers.start()
+        self.worker.start()
         self._undo.callback(self._stop_worker)
 
     def _stop_worker(self) -> None:
-        self.workers.stop()
+        self.worker.stop()
         self.admitter.give_all_back()
 
     def announce(self, address: tuple[str, int]) -> None:

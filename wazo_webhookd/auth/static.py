@@ -85,6 +85,9 @@ class FixedToken:
     def subscribe_to_next_token_change(self, callback: Callable[[str], object]) -> None:
         """There will be no other."""
 
+    def session_deleted(self, session_uuid: str) -> None:
+        """Its session does not end."""
+
     def start(self) -> None:
         """Nothing to renew."""
 

@@ -62,7 +62,7 @@ def _conditions(now: datetime, retention: RetentionConfig) -> list[tuple[str, Ta
     process, endpoint = Process.__table__.c, EndpointHealth.__table__.c
     subscription = Subscription.__table__.c
 
-    def ago(days: int) -> datetime:
+    def ago(days: float) -> datetime:
         return now - timedelta(days=days)
 
     logs_end, deliveries_end = ago(retention.logs_days), ago(retention.deliveries_days)
