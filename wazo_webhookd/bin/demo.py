@@ -24,8 +24,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
-import requests
-
 from wazo_webhookd import __version__
 
 START_SECONDS = 30
@@ -96,23 +94,26 @@ class Standalone:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+        import requests  # not needed to print the help
+
         self.session = requests.Session()
         self.session.trust_env = False
 
     def wait(self) -> None:
-        """Return when REST answers. Raises DemoError when it does not, or the process ends."""
+        """Return when REST answers and there are hands that deliver. Raises DemoError when that does not come about."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DemoError(f'wazo-webhookd ended with exit code {self.process.returncode}:\n{self.story()}')
             try:
                 self.session.headers['X-Auth-Token'] = self.token
-                if self.session.get(f'{self.base}/status', timeout=2).ok:
+                status = self.session.get(f'{self.base}/status', timeout=2)
+                if status.ok and status.json()['deliveries']['window']:
                     return
-            except (OSError, requests.RequestException):
+            except OSError:
                 pass  # not yet
             time.sleep(0.05)
-        raise DemoError(f'wazo-webhookd did not answer within {START_SECONDS} s:\n{self.story()}')
+        raise DemoError(f'wazo-webhookd was not ready within {START_SECONDS} s:\n{self.story()}')
 
     @property
     def token(self) -> str:
@@ -170,13 +171,18 @@ class Page:
         self.line()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration; 0 when the event was delivered (and, without ``--once``, after Ctrl-C)."""
+def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog='wazo-webhookd-demo', description='Show an event becoming an HTTP request.')
     options.add_argument('--once', action='store_true', help='end after the demonstration')
-    options.add_argument('--port', type=int, help='port of the REST API (default: 9300 if it is free)')
+    options.add_argument('--port', metavar='N', type=int, help='port of the REST API (default: 9300 if it is free)')
     options.add_argument('--data-dir', metavar='DIR', help='keep the data here (default: a temporary folder)')
-    asked = options.parse_args(argv)
+    options.add_argument('--version', action='version', version=f'wazo-webhookd-demo {__version__}')
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demonstration; 0 when the event was delivered (and, without ``--once``, after Ctrl-C)."""
+    asked = parser().parse_args(argv)
     page = Page(sys.stdout)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = None if asked.data_dir else tempfile.mkdtemp(prefix='wazo-webhookd-demo-')
