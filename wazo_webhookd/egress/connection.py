@@ -253,11 +253,20 @@ class Keeper:
         kept = self._kept.get(connection.key)
         if kept is None:
             kept = self._kept.setdefault(connection.key, [])
-        if len(kept) >= MAX_KEPT_PER_ENDPOINT or self._count >= MAX_KEPT:
+        if len(kept) >= MAX_KEPT_PER_ENDPOINT:
             connection.close()
             return
+        if self._count >= MAX_KEPT:
+            self._drop_oldest()
         kept.append(connection)
         self._count += 1
+
+    def _drop_oldest(self) -> None:
+        """Make room: many endpoints that are called once shall not push out those in use."""
+        with contextlib.suppress(IndexError, ValueError):  # others take connections meanwhile
+            oldest = min((kept for kept in list(self._kept.values()) if kept), key=lambda kept: kept[0].used_at)
+            oldest.pop(0).close()
+            self._count -= 1
 
     def sweep(self) -> None:
         """Close what has been idle for too long, forget endpoints without connections, count anew."""

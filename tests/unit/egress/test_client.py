@@ -126,6 +126,19 @@ def test_connections_are_kept_per_endpoint_and_way_of_checking() -> None:
     assert len(network.connected) == 3
 
 
+def test_many_endpoints_do_not_push_out_one_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('wazo_webhookd.egress.connection.MAX_KEPT', 4)
+    network = FakeNetwork()
+    http = client(network)
+
+    for number in range(20):
+        http.send('GET', f'http://once-{number}.example.com/', {}, role='user')
+        http.send('GET', 'http://often.example.com/', {}, role='user')
+
+    assert len(network.connected) == 21
+    assert len(http._keeper) == 4
+
+
 def test_a_kept_connection_is_given_up_when_its_address_is_shut_by_now() -> None:
     network = FakeNetwork()
     http = client(network)
