@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,7 +81,7 @@ class Site:
         self.consumers.append(consumer)
         if start:
             consumer.start()
-            until(lambda: consumer.consumer_connected() and consumer._link.tag, what='connected')  # type: ignore[union-attr]
+            until(lambda: consumer.receives, what='connected')
         return consumer
 
     def publish(self, numbers: Any, name: str = 'wanted', **more: Any) -> None:
@@ -337,7 +338,7 @@ def test_while_the_database_is_away_events_stay_with_the_broker(site: Site) -> N
 def test_pausing_and_resuming(site: Site) -> None:
     consumer = site.consumer()
     consumer.pause()
-    until(lambda: consumer._link is not None and consumer._link.tag is None)
+    until(lambda: not consumer.receives)
     site.publish(range(5))
 
     assert site.depth() == 5
@@ -437,7 +438,7 @@ def test_what_the_limits_drop_is_counted(site: Site) -> None:
     site.config.queue.max_length = 10
     consumer = site.consumer()
     consumer.pause()
-    until(lambda: consumer._link is not None and consumer._link.tag is None)
+    until(lambda: not consumer.receives)
     site.publish(range(25))
     until(lambda: consumer.counters['dropped'] == 15)
     consumer.resume()
@@ -482,7 +483,7 @@ def test_a_broker_that_comes_later_is_waited_for(site: Site) -> None:
     assert not consumer.consumer_connected()
     assert status['bus_consumer']['status'] == 'fail'
 
-    consumer._address = broker.BrokerAddress.from_config(SimpleNamespace(**{**vars(site.config), 'port': port}))
+    consumer.settings = replace(consumer.settings, address=replace(consumer.settings.address, port=port))
     until(consumer.consumer_connected)
     consumer.provide_status(status)
     assert status['bus_consumer']['status'] == 'ok'
@@ -531,7 +532,7 @@ def bindings(site: Site, database: Database) -> Iterator[Bindings]:
     bindings = Bindings(database, consumer)
     consumer.start()
     bindings.start()
-    until(lambda: consumer.consumer_connected() and consumer._link.tag)  # type: ignore[union-attr]
+    until(lambda: consumer.receives)
     yield bindings
     bindings.stop()
 
@@ -826,7 +827,7 @@ def test_a_recreated_queue_keeps_what_waits(site: Site, database: Database, bind
     site.config.queue.max_age, site.config.queue.max_length = 700, 2000
     consumer = site.consumer()
     until(lambda: set(site.intake.numbers) == set(range(1000)))
-    assert not consumer._warned_of_arguments
+    assert not consumer._warned
     assert site.intake.numbers[:501] == list(range(501))
     assert len(site.intake.numbers) < 1010  # the moment of a switch may double an event
     assert site.intake.events[500].headers['deep'] == {'a': [1, True]}

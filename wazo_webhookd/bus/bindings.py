@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, text
@@ -129,7 +128,7 @@ class Bindings:
                 kept = self._consumer.handler_names() | rows.handled(connection, time.time())
                 names = rows.unwanted(connection, kept, REMOVED_AT_A_TIME)
                 if names:
-                    self._consumer.ask_broker(partial(self._unbind, names=names), 5)
+                    self._ask_to_unbind(names, 5)
                     rows.say_unbound(connection, names)
             removed += len(names)
             if len(names) < REMOVED_AT_A_TIME:
@@ -183,10 +182,10 @@ class Bindings:
     # -- in the database ------------------------------------------------------------------------
 
     def _ask_to_bind(self, names: Iterable[str], timeout: float) -> None:
-        self._consumer.ask_broker(lambda link: self._consumer.bind(link, names), timeout)
+        self._consumer.ask_broker(lambda link: link.bind(names), timeout)
 
-    def _unbind(self, link: Any, names: Iterable[str]) -> None:
-        self._consumer.unbind(link, names)
+    def _ask_to_unbind(self, names: Iterable[str], timeout: float) -> None:
+        self._consumer.ask_broker(lambda link: link.unbind(names), timeout)
 
     def _shared(self, deadline: float) -> Any:
         return self._locked('pg_try_advisory_lock_shared', 'pg_advisory_unlock_shared', deadline)
