@@ -183,6 +183,10 @@ class Batch:
                     self._admission.due(lane, desk.clock.now() + self._terms.first_wait, desk.clock.now())
                 elif lane.subscription in self._only_rows or self._again:
                     self._admission.wrote(lane)
+            if self._again:
+                for parcel in self.parcels:
+                    lane = self._lanes[parcel.subscription]
+                    self._admission.found_out(parcel.uuid, lane, parcel.attempt, parcel.send)
         for item in self.items:
             if item.count:
                 desk.bodies.put(item.event.uuid, item.event.text)

@@ -70,10 +70,8 @@ class Outgoing:
     def put_back(self) -> None:
         """Let those wait again that were marked out and never sent."""
         desk = self._desk
-        if (
-            self._doubtful_epoch < desk.lease.epoch - 1
-        ):  # another daemon may have sent them by now, with the same numbers
-            self._doubtful.clear()
+        if self._doubtful_epoch < desk.lease.epoch - 1:
+            self._doubtful.clear()  # another daemon admitted meanwhile and may have sent them with the same numbers
         with desk.lock:
             unsent = desk.unsent | self._doubtful
         if not unsent:

@@ -294,6 +294,12 @@ class Admission:
             self._shelves.served(endpoint, shelf)
         return picks, hungry
 
+    def found_out(self, uuid: str, lane: Lane, attempt: int, send: int) -> None:
+        """A row is out that nobody picked."""
+        if uuid not in self.out:
+            self._reserve(uuid, lane, attempt, send, False)
+            self._stand(lane.endpoint)
+
     def marked(self, uuid: str, attempt: int, send: int) -> None:
         """What was picked is a row out now."""
         out = self.out.get(uuid)
@@ -341,12 +347,9 @@ class Admission:
         seen: set[str] = set()
         for uuid, lane, attempt, send in rows:
             seen.add(uuid)
-            out = self.out.get(uuid)
-            if out is None:
-                self._reserve(uuid, lane, attempt, send, False)
-                self._stand(lane.endpoint)
-            elif (out.attempt, out.send) != (attempt, send):
-                out.attempt, out.send = attempt, send
+            self.found_out(uuid, lane, attempt, send)
+            out = self.out[uuid]
+            out.attempt, out.send = attempt, send
         self._recent = {}
         for uuid in [uuid for uuid in self.out if uuid not in seen]:
             gone = self._release(uuid)
