@@ -179,7 +179,7 @@ def record_of(
         started,
         ended,
         event_text,
-        remembered(outcome.detail),
+        _text_of(outcome),
         due,
         reason_of(outcome.detail) if outcome.status == 'error' else None,
     )
@@ -187,3 +187,11 @@ def record_of(
         ticket.delivery, ticket.attempt, ticket.send, outcome.verdict, round(ended - started, 4), due, outcome.rest
     )
     return Record(row, word, done, ticket.service)
+
+
+def _text_of(outcome: Outcome) -> str:
+    try:
+        return remembered(outcome.detail)
+    except Exception:  # an odd object of a guest must not cost the attempt
+        logger.exception('a detail cannot be kept')
+        return remembered({'error': 'What this attempt left could not be stored.'})

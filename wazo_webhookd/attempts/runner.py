@@ -87,12 +87,12 @@ class Runner:
         self._chance = chance
 
     def run(self, ticket: Ticket, task_name: str, parcel: Parcel) -> Outcome:
-        """Never raises, except what ends threads and processes."""
+        """Never raises: a guest's ``sys.exit()`` is a failure like any other."""
         try:
             return succeeded(self._deliver(ticket, task_name, parcel))
         except Ignore:
             return succeeded(None)
-        except Exception as error:
+        except BaseException as error:
             outcome = failed(ticket, error, self.schedule, self._chance())
             if not isinstance(error, (HookRetry, HookExpectedError, Retry)):
                 logger.info(

@@ -198,6 +198,8 @@ class Services:
         if service.cls is None:
             return
         service.trouble, service.again = None, False
+        tasks = getattr(self._dependencies.get('celery'), 'tasks', {})
+        before = set(tasks)
         try:
             service.obj = service.cls()
             load = getattr(service.obj, 'load', None)
@@ -209,6 +211,8 @@ class Services:
                 if not getattr(service.task, 'name', None):
                     raise TypeError(f'callback() returned {type(service.task).__name__}, not a Celery task')
         except Exception as error:
+            for task in set(tasks) - before:
+                del tasks[task]  # of an object that is no good: the name has to be free for the next one
             self._fail(name, error, 'failed to load')
         else:
             logger.info('service %s loaded', name)

@@ -212,6 +212,28 @@ def test_service_is_loaded_again_when_the_database_is_back() -> None:
     assert (back, loaded.names()) == (True, ['patient'])
 
 
+def test_tasks_of_a_failed_load_make_room_for_those_of_the_next() -> None:
+    """A task closes over the object that registered it."""
+    app = types.SimpleNamespace(tasks={'ours': 0})
+
+    def load(self: Any, dependencies: Any) -> None:
+        app.tasks.setdefault('theirs', self)
+        Patient.load_away(self, dependencies)
+
+    Patient.load_away, Patient.load = Patient.load, load  # type: ignore[attr-defined, method-assign]
+    try:
+        loaded = services('Patient')
+        loaded.load({'celery': app})
+        after_failure = dict(app.tasks)
+        Patient.away = False
+        loaded.retry_failed()
+    finally:
+        Patient.load = Patient.load_away  # type: ignore[attr-defined, method-assign]
+
+    assert after_failure == {'ours': 0}
+    assert app.tasks['theirs'] is loaded['patient'].obj
+
+
 def test_guest_replaces_our_service_of_the_same_name(caplog: pytest.LogCaptureFixture) -> None:
     ours = entry('example', 'wazo_webhookd.services.example.plugin:Service')
     for found in ([ours, entry('example', 'Run')], [entry('example', 'Run'), ours]):

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.attempts.doubles import Message, Rows, Time, attempt, ticket
+from wazo_webhookd.attempts.inhand import Attempt, InHand
+from wazo_webhookd.attempts.lives import Contact, Life
+from wazo_webhookd.database.processes import LifeForgotten
+from wazo_webhookd.domain.delivery import Word
+from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
+
+
+class Register:
+    def __init__(self, time: Time) -> None:
+        self.time = time
+        self.calls: list[tuple[object, ...]] = []
+        self.trouble: Exception | None = None
+        self.ahead = 0.0
+
+    def _say(self, *call: object) -> datetime:
+        if self.trouble is not None:
+            raise self.trouble
+        self.calls.append(call)
+        return datetime.fromtimestamp(self.time.database() + self.ahead, UTC)
+
+    def check(self) -> None:
+        self._say('check')
+
+    def begin(self, hands: int) -> datetime:
+        return self._say('begin', hands)
+
+    def renew(self, hands: int, written_off: int) -> datetime:
+        if self.calls == [('forget',)]:
+            self.calls.clear()
+            raise LifeForgotten
+        return self._say('renew', hands, written_off)
+
+    def end(self) -> None:
+        self._say('end')
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.in_hand = InHand()
+        self.calls: list[str] = []
+        self.trouble: Exception | None = None
+
+    def overdue(self) -> None:
+        self.calls.append('overdue')
+        if self.trouble is not None:
+            raise self.trouble
+
+    def serve_claims(self) -> None:
+        self.calls.append('claims')
+
+
+class World:
+    def __init__(self) -> None:
+        self.time, self.rows, self.desk = Time(), Rows(), Watched()
+        self.register = Register(self.time)
+        self.capacity = (8, 0)
+        self.away: list[bool] = []
+        self.misfits: list[Exception] = []
+        self.told: list[Word] = []
+        self.life = Life(
+            'me', self.register, self.rows, self.time.clock, Contact(self.away.append).of('life'),
+            capacity=lambda: self.capacity, on_misfit=self.misfits.append, tell=self.told.extend,
+        )  # fmt: skip
+        self.life.watch(self.desk)
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.time.passes(seconds)
+        self.life.tick()
+
+    def take(self, delivery: str, started: bool = True) -> Attempt:
+        taken = attempt(ticket(delivery), Message(), self.time.now)
+        if started:
+            taken.started = self.time.now
+        self.desk.in_hand.take(taken)
+        return taken
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_work_begins_with_the_registration(world: World) -> None:
+    before = list(world.away)
+    world.tick()
+
+    assert before == [True]
+    assert world.away == [True, False]
+    assert world.register.calls == [('check',), ('begin', 8)]
+
+
+def test_life_is_renewed_every_five_seconds_and_when_its_capacity_changes(world: World) -> None:
+    world.tick()
+    world.tick(4.9)
+    world.tick(0.2)
+    world.capacity = (8, 1)
+    world.tick(0.2)
+
+    assert world.register.calls[2:] == [('renew', 8, 0), ('renew', 8, 1)]
+
+
+def test_forgotten_life_begins_again(world: World) -> None:
+    world.tick()
+    world.register.calls = [('forget',)]
+    world.tick(5)
+
+    assert world.register.calls == [('begin', 8)]
+
+
+def test_clock_follows_the_database(world: World) -> None:
+    world.register.ahead = 3600.0
+    world.tick()
+
+    assert world.time.clock.now() == pytest.approx(world.time.database() + 3600)
+
+
+def test_only_what_takes_longer_than_a_second_is_held_once(world: World) -> None:
+    world.tick()
+    slow, unstarted = world.take('slow'), world.take('unstarted', started=False)
+    world.tick(0.7)
+    early = list(world.rows.held)
+    world.take('quick')
+    world.tick(0.3)
+    world.tick(0.2)
+
+    assert early == []
+    assert world.rows.held == sorted([slow.send, unstarted.send])
+    assert world.rows.words == [Word('slow', 1, 1, 'running', 1.0)]
+    assert world.told == world.rows.words
+
+
+def test_lost_broker_connection_holds_everything_at_once(world: World) -> None:
+    world.tick()
+    world.take('quick')
+    world.life.hold_all_soon()
+    world.tick(0.1)
+
+    assert [send.delivery for send in world.rows.held] == ['quick']
+
+
+def test_what_has_its_outcome_is_not_held(world: World) -> None:
+    world.tick()
+    world.take('done').settle()
+    world.tick(2)
+
+    assert world.rows.held == []
+
+
+def test_database_away_is_told_and_tried_again_soon(world: World) -> None:
+    world.tick()
+    slow = world.take('slow')
+    world.rows.away = True
+    world.register.trouble = DatabaseUnavailable()
+    world.tick(2)
+    world.rows.away, world.register.trouble = False, None
+    world.tick(0.6)
+
+    assert world.away == [True, False, True, False]
+    assert world.rows.held == [slow.send]
+    assert world.desk.calls.count('overdue') == 3  # whatever the database does
+
+
+@pytest.mark.parametrize('trouble', [SchemaBehind(), DatabaseUnavailable()])
+def test_first_contact_waits_for_the_database_and_its_schema(world: World, trouble: Exception) -> None:
+    world.register.trouble = trouble
+    world.tick()
+    world.tick(0.6)
+    world.register.trouble = None
+    world.tick(0.6)
+
+    assert world.misfits == ([trouble] * 2 if isinstance(trouble, SchemaBehind) else [])
+    assert world.away == [True, False]
+
+
+def test_unexpected_trouble_does_not_end_the_life(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.desk.trouble = RuntimeError('a bug')
+    world.tick()
+    world.desk.trouble = None
+    world.tick(0.2)
+
+    assert world.away == [True, False]
+    assert 'in the life of this worker' in caplog.text
+
+
+def test_thread_ends_the_life(world: World) -> None:
+    world.life.tick()
+    world.life.start()
+    world.life.stop(5)
+
+    assert world.register.calls[-1] == ('end',)
+
+
+class Switchable:
+    def __init__(self) -> None:
+        self.said: list[bool] = []
+        self.contact = Contact(self.said.append)
+        self.parties = [self.contact.of('recorder'), self.contact.of('life')]
+
+
+def test_contact_is_there_when_nobody_complains() -> None:
+    switch = Switchable()
+    recorder, life = switch.parties
+    steps: list[Callable[[], None]] = [recorder.lost, life.lost, recorder.found, recorder.found, life.found, life.found]
+    for step in steps:
+        step()
+
+    assert switch.said == [True, False]
