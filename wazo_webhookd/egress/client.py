@@ -17,53 +17,33 @@ The calling thread does all the work; connections, TLS contexts and the watchdog
 
 from __future__ import annotations
 
-import codecs
-import logging
 import os
-import re
 import socket
 import ssl
 import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from http import HTTPStatus
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import requests
-from requests.structures import CaseInsensitiveDict
 
-from wazo_webhookd.domain.endpoint import MASK, Authority, BadURL, Target, parse
+from wazo_webhookd.domain.endpoint import Authority, BadURL, Target, parse
 from wazo_webhookd.egress.addresses import Address
 from wazo_webhookd.egress.connection import (
     Connect,
     Connection,
     ConnectTooSlow,
-    Keeper,
     Opener,
     Proxy,
     TlsFailed,
-    basic_authorization,
     connect_directly,
 )
 from wazo_webhookd.egress.exchange import Answer, AnswerReader, BadRequest, NoAnswer, write_request
 from wazo_webhookd.egress.guard import Guard, GuardSettings, Role
+from wazo_webhookd.egress.keeper import Keeper
 from wazo_webhookd.egress.resolver import LookupFailed, Resolver, SystemResolver
+from wazo_webhookd.egress.shown import as_request, as_response, complete_headers
 from wazo_webhookd.egress.tls import TlsContexts, Verify
 from wazo_webhookd.egress.watchdog import Watchdog
-
-logger = logging.getLogger(__name__)
-
-IGNORED_VARIABLES: Final = (
-    'HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE',
-    'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NETRC',
-)  # fmt: skip
-METHODS_WITH_BODY: Final = frozenset({'POST', 'PUT', 'PATCH'})
-STRANGE_CHARSETS: Final = frozenset({'idna', 'punycode', 'undefined', 'unicode-escape', 'raw-unicode-escape', 'utf-7'})
-"""Text codecs of Python that are slow or dangerous on hostile input; no receiver means them."""
-
-_CHARSET = re.compile(r'charset\s*=\s*["\']?([A-Za-z0-9_.:\-]{1,40})', re.IGNORECASE)
 
 
 class Settings(GuardSettings, Protocol):
@@ -141,8 +121,8 @@ class EgressClient:
         connect_by = min(
             ends, started + (self._settings.connect_timeout if connect_timeout is None else connect_timeout)
         )
-        sent = _complete(method, headers, body, authority)
-        request = _shown(method, target, sent, body)
+        sent = complete_headers(method, headers, body, authority)
+        request = as_request(method, target, sent, body)
         try:
             data = write_request(method, target.path_query, authority.host_header, sent.items(), body)
         except BadRequest as error:
@@ -158,12 +138,12 @@ class EgressClient:
             if connection is not None:
                 answer = self._exchange(connection, method, data, ends, kept=True)
                 if answer is not None:
-                    return self._response(answer, request, target, started)
+                    return self._response(answer, request, started)
             addresses, route = self._look_up(authority, role, connect_by)
             connection = self._opener.open(authority, addresses, route, key, context, ends, connect_by)
             answer = self._exchange(connection, method, data, ends, kept=False)
             assert answer is not None
-            return self._response(answer, request, target, started)
+            return self._response(answer, request, started)
         except LookupFailed as error:
             raise NameLookupFailed(str(error), request=request) from None
         except DeadlineExceeded as error:
@@ -241,58 +221,8 @@ class EgressClient:
         answer.reusable = answer.reusable and refusal is None
         return answer
 
-    def _response(
-        self, answer: Answer, request: requests.PreparedRequest, target: Target, started: float
-    ) -> requests.Response:
-        response = requests.Response()
-        response.status_code = answer.status
-        response.reason = answer.reason or _phrase(answer.status)
-        response.url = target.masked_url
-        response.request = request
-        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-        for name, value in answer.headers:
-            before = headers.get(name)
-            headers[name] = value if before is None else f'{before}, {value}'
-        response.headers = headers
-        body, cut = answer.body, answer.truncated
-        if body and 'Content-Encoding' in headers:
-            body, cut = _decoded(body, headers['Content-Encoding'], self._settings.max_response_bytes, cut)
-        response.encoding = charset(headers.get('Content-Type', ''))
-        response._content = body
-        response._content_consumed = True  # type: ignore[attr-defined]
-        response.elapsed = timedelta(seconds=time.monotonic() - started)
-        response.truncated = cut  # type: ignore[attr-defined]
-        return response
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return 'unknown status'
-
-
-def _complete(method: str, headers: Mapping[str, str], body: bytes | None, authority: Authority) -> dict[str, str]:
-    sent = dict(headers)
-    if authority.credentials is not None:
-        sent['Authorization'] = basic_authorization(*authority.credentials)
-    if body:
-        sent['Content-Length'] = str(len(body))
-    elif method in METHODS_WITH_BODY:
-        sent['Content-Length'] = '0'
-    return sent
-
-
-def _shown(method: str, target: Target, sent: dict[str, str], body: bytes | None) -> requests.PreparedRequest:
-    """The request as logs may show it."""
-    request = requests.PreparedRequest()
-    request.method = method
-    request.url = target.masked_url
-    if target.authority.credentials is not None:
-        sent = sent | {'Authorization': MASK}
-    request.headers = CaseInsensitiveDict(sent)
-    request.body = body
-    return request
+    def _response(self, answer: Answer, request: requests.PreparedRequest, started: float) -> requests.Response:
+        return as_response(answer, request, self._settings.max_response_bytes, time.monotonic() - started)
 
 
 def read_proxy(url: str) -> Proxy:
@@ -303,51 +233,7 @@ def read_proxy(url: str) -> Proxy:
     return Proxy.at(authority)
 
 
-def charset(content_type: str) -> str:
-    """The charset to decode a body with: the declared one when it is a sane text codec, else UTF-8."""
-    declared = _CHARSET.search(content_type)
-    if declared is None:
-        return 'utf-8'
-    try:
-        codec = codecs.lookup(declared[1])
-    except LookupError:
-        return 'utf-8'
-    return codec.name if is_sane(codec) else 'utf-8'
-
-
-def is_sane(codec: codecs.CodecInfo) -> bool:
-    return getattr(codec, '_is_text_encoding', True) and codec.name not in STRANGE_CHARSETS
-
-
-def _decoded(body: bytes, coding: str, limit: int, cut: bool) -> tuple[bytes, bool]:
-    """Undo gzip or deflate, which nobody asked for, up to ``limit`` bytes; anything odd stays as it came."""
-    if coding.strip().lower() not in ('gzip', 'x-gzip', 'deflate'):
-        return body, cut
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        plain = decoder.decompress(body, limit)
-    except zlib.error:
-        return body, cut
-    return plain, cut or bool(decoder.unconsumed_tail)
-
-
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f'TLS failed: {error.reason or error}'
     return str(error.strerror or error).lower() if error.errno else str(error)
-
-
-def ignored_environment(environ: Mapping[str, str], home_has: Callable[[str], bool] | None = None) -> list[str]:
-    """What in the environment other programs would use for calls, and we do not."""
-    found = [name for name in environ if name.upper() in IGNORED_VARIABLES and environ[name]]
-    has = home_has or (lambda name: (Path.home() / name).exists())
-    return sorted(found) + (['~/.netrc'] if has('.netrc') else [])
-
-
-def warn_of_environment(environ: Mapping[str, str]) -> None:
-    """One warning at start that names what is ignored."""
-    names = ignored_environment(environ)
-    if names:
-        logger.warning(
-            'ignored for deliveries (set egress.proxy instead where a proxy is needed): %s', ', '.join(names)
-        )

@@ -9,7 +9,8 @@ import requests
 
 from tests.unit.egress.fakes import OK, FakeNetwork, FakeResolver, answering, settings
 from wazo_webhookd.domain.endpoint import BadURL
-from wazo_webhookd.egress.client import EgressClient, ignored_environment, warn_of_environment
+from wazo_webhookd.egress.client import EgressClient
+from wazo_webhookd.egress.environment import ignored_environment, warn_of_environment
 from wazo_webhookd.egress.tls import BadBundle, TlsContexts
 
 
@@ -127,7 +128,7 @@ def test_connections_are_kept_per_endpoint_and_way_of_checking() -> None:
 
 
 def test_many_endpoints_do_not_push_out_one_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('wazo_webhookd.egress.connection.MAX_KEPT', 4)
+    monkeypatch.setattr('wazo_webhookd.egress.keeper.MAX_KEPT', 4)
     network = FakeNetwork()
     http = client(network)
 

@@ -15,7 +15,8 @@ from tests.unit.egress.fakes import OK, PUBLIC, FakeNetwork, FakeResolver, allow
 from wazo_webhookd.domain.endpoint import BadURL, parse
 from wazo_webhookd.egress import addresses, guard
 from wazo_webhookd.egress.check import explain
-from wazo_webhookd.egress.client import DeadlineExceeded, EgressClient, ignored_environment
+from wazo_webhookd.egress.client import DeadlineExceeded, EgressClient
+from wazo_webhookd.egress.environment import ignored_environment
 from wazo_webhookd.egress.guard import EgressRefused, judge_header
 from wazo_webhookd.egress.resolver import SystemResolver
 from wazo_webhookd.egress.tls import TlsContexts
