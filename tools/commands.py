@@ -23,7 +23,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """In alphabetical order; imports nothing but the modules of the commands, which need no library to print their help."""
+    """In alphabetical order. Needs no library: the modules of the commands import none to print their help."""
     found = re.findall(r"'(wazo-webhookd[\w-]*) = (wazo_webhookd\.bin\.\w+):main'", SETUP.read_text())
     return sorted(
         (Command(name, importlib.import_module(module).parser()) for name, module in found),

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Write a manual page for each command, from what argparse knows: PYTHONPATH=. tools/write-manuals FOLDER"""
+"""Write a manual page for each command, from what argparse knows: python3 -m tools.write_manuals FOLDER"""
 
 from __future__ import annotations
 
@@ -9,9 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from commands import Command, commands  # noqa: E402: the line above finds it
-
+from tools.commands import Command, commands
 from wazo_webhookd import __version__
 
 HEADINGS = {'examples': 'EXAMPLES', 'exit codes': 'EXIT STATUS'}

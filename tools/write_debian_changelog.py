@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Write debian/changelog from CHANGELOG.md, whose newest entry must be of the version of the program.
 
-tools/write-debian-changelog FILE [DATE]: DATE (RFC 2822) is taken for an entry that is not released yet.
+python3 -m tools.write_debian_changelog FILE [DATE]: DATE (RFC 2822) is taken for an entry that is not released yet.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import textwrap
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
+
+from wazo_webhookd import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,9 +40,6 @@ def entry(version: str, date: str, items: list[str], maintainer: str, now: str) 
 
 
 def main() -> None:
-    sys.path.insert(0, str(ROOT))
-    from wazo_webhookd import __version__
-
     found = entries((ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'))
     if not found or found[0][0] != __version__ or not found[0][2]:
         sys.exit(f'CHANGELOG.md: its first entry should be "## {__version__} (date)", with a list of changes')

@@ -1,15 +1,13 @@
-#!/usr/bin/env python3
-"""Write bash completion for each command, from what argparse knows: PYTHONPATH=. tools/write-completions FOLDER"""
+"""Write bash completion for each command, from what argparse knows: python3 -m tools.write_completions FOLDER"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from commands import Command, commands  # noqa: E402: the line above finds it
+from tools.commands import Command, commands
 
-KINDS = {'FILE': 'compgen -f', 'DIR': 'compgen -d', 'USER': 'compgen -u', 'NAME': ':', 'ADDRESS': 'compgen -A hostname'}
+KINDS = {'FILE': 'compgen -f', 'DIR': 'compgen -d', 'USER': 'compgen -u', 'ADDRESS': 'compgen -A hostname'}
 
 SCRIPT = """\
 # bash completion for {name}; written from its command line
@@ -33,19 +31,18 @@ def completion(command: Command) -> str:
     for action in command.options:
         options += action.option_strings
         if action.nargs != 0:
-            complete = KINDS.get(str(action.metavar or ''), ':')
-            names = '|'.join(action.option_strings)
-            if complete == ':':
-                cases += f'        {names}) return ;;\n'
-            elif complete.endswith(('-f', '-d')):
-                cases += (
-                    f'        {names})\n            compopt -o filenames 2>/dev/null\n'
-                    f'            mapfile -t COMPREPLY < <({complete} -- "$current")\n            return ;;\n'
-                )
-            else:
-                cases += f'        {names})\n            mapfile -t COMPREPLY < <({complete} -- "$current")\n            return ;;\n'
+            cases += f'        {"|".join(action.option_strings)})\n' + suggestions(str(action.metavar or ''))
     function = '_' + command.name.replace('-', '_')
     return SCRIPT.format(name=command.name, function=function, cases=cases, options=' '.join(options))
+
+
+def suggestions(metavar: str) -> str:
+    """What to suggest after an option with this value, and the end of the case."""
+    complete = KINDS.get(metavar)
+    lines = [] if complete is None else [f'mapfile -t COMPREPLY < <({complete} -- "$current")']
+    if complete in (KINDS['FILE'], KINDS['DIR']):
+        lines.insert(0, 'compopt -o filenames 2>/dev/null')
+    return ''.join(f'            {line}\n' for line in [*lines, 'return ;;'])
 
 
 def main() -> None:
