@@ -101,11 +101,15 @@ class GuestDesk:
         with self._lock:
             return set(self._by_name)
 
+    def wanting(self, event: Event) -> list[Registration]:
+        """The handlers that want an event, in the order in which they were added."""
+        registrations = self._by_name.get(event.name, ())
+        return [one for one in registrations if one.wants(event.headers, check_headers=self._check_headers)]
+
     def tell(self, event: Event) -> None:
         """Hand an event to the handlers that want it; never waits for them."""
-        for registration in self._by_name.get(event.name, ()):
-            if registration.wants(event.headers, check_headers=self._check_headers):
-                self._lane(owner_of(registration.handler)).put(registration, event)
+        for registration in self.wanting(event):
+            self._lane(owner_of(registration.handler)).put(registration, event)
 
     def stop(self) -> None:
         with self._lock:
