@@ -282,8 +282,12 @@ class Admitter:
             return admission.tick(now)
 
     def _send_suspect(self) -> None:
-        uuid = self._suspects.next(len(self._desk.admission.out))
-        if uuid is not None and self._sender.ready:
+        admission = self._desk.admission
+        with self._desk.lock:
+            uuid = self._suspects.next(len(admission.out)) if self._sender.ready else None
+            if uuid is not None and self._suspects.alone:
+                admission.open = False  # until it has ended
+        if uuid is not None:
             self._suspects.sent(uuid, self._outgoing.send_suspect(uuid))
         self._suspects.tell()
 

@@ -24,7 +24,9 @@ class Suspects:
 
     def __init__(self, on_number: Callable[[int], None], *, standalone: bool) -> None:
         self._on_number = on_number
-        self._standalone = standalone
+        self.alone = standalone
+        """Nothing else may be out beside them."""
+
         self._told = 0
         self._since = 0.0
         self.runs = False
@@ -67,13 +69,13 @@ class Suspects:
 
     def next(self, others_out: int) -> str | None:
         """The one to send now, if any."""
-        if self.out or not self.waiting or not self.runs or (self._standalone and others_out):
+        if self.out or not self.waiting or not self.runs or (self.alone and others_out):
             return None
         return next(iter(self.waiting))
 
     def want_silence(self) -> bool:
         """Standalone: let nothing else out."""
-        if not self._standalone:
+        if not self.alone:
             return False
         return bool(self.out) or (bool(self.waiting) and time.monotonic() - self._since > PATIENCE_SECONDS)
 

@@ -98,8 +98,8 @@ class Upkeep:
             with desk.lock:
                 self._count([row for row in out if row.uuid not in taken])
                 for row in back:
-                    if row.deaths < SHARED_DEATHS:
-                        desk.admission.wrote(self._lane(row.subscription_uuid, row.tenant_uuid))
+                    if row.deaths < SHARED_DEATHS:  # it may be before what is in memory
+                        desk.admission.forget_waiting(self._lane(row.subscription_uuid, row.tenant_uuid))
                 for subscription in known_disabled - desk.disabled:
                     self._resumed_elsewhere(subscription)
             self._suspects.came_back(back, condemned)
