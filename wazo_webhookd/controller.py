@@ -35,6 +35,7 @@ from wazo_webhookd.discovery import ServiceDiscovery
 from wazo_webhookd.domain.admission import Rules
 from wazo_webhookd.domain.event import Event
 from wazo_webhookd.domain.retry import Schedule
+from wazo_webhookd.egress.environment import warn_of_environment
 from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
 from wazo_webhookd.housekeeper import Housekeeper
 from wazo_webhookd.http_server import AcceptFailed, HttpServer
@@ -106,6 +107,7 @@ class Controller:
         self.stop.listen()
         with self._undo:
             self._undo.callback(logger.info, 'stopped')
+            warn_of_environment(os.environ)
             rest_api.configure(self.config.rest_api)
             self.build()
             server = HttpServer(self.config.rest_api, rest_api.app)
