@@ -10,10 +10,12 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Row,
     Select,
     Text,
+    bindparam,
     case,
     cast,
     delete,
@@ -139,11 +141,18 @@ def fetch(connection: Connection, wanted: Sequence[str], *, lock: bool = False) 
     return _complete(connection, connection.execute(statement).all())
 
 
-def one(connection: Connection, uuid: str) -> Subscription | None:
-    """In one statement: the common question of REST and workers."""
+def _part(kind: str, *values: ColumnElement[Any]) -> Select[Any]:
+    """A branch of the union: kind, up to three texts, an empty rest, a position."""
+    texts = [*values[:3], *[null()] * (3 - len(values[:3]))]
+    position = values[3] if len(values) > 3 else null()
+    return select(literal(kind), *texts, null(), null(), null(), null(), position)
+
+
+def _statement_of_one() -> CompoundSelect[Any]:
+    uuid: ColumnElement[Any] = bindparam('uuid', type_=Text)
     nothing: ColumnElement[Any] = null()
     own = subscription.c
-    statement = union_all(
+    return union_all(
         select(
             literal('subscription'),
             own.name,
@@ -159,8 +168,16 @@ def one(connection: Connection, uuid: str) -> Subscription | None:
         _part('option', option.c.name, option.c.value, option.c.type).where(option.c.subscription_uuid == uuid),
         _part('metadatum', metadatum.c.key, metadatum.c.value).where(metadatum.c.subscription_uuid == uuid),
     )
+
+
+_ONE: Final = _statement_of_one()
+"""Built once: building it costs more than asking it."""
+
+
+def one(connection: Connection, uuid: str) -> Subscription | None:
+    """In one statement: the common question of REST and workers."""
     parts: dict[str, list[Any]] = {'subscription': [], 'event': [], 'option': [], 'metadatum': []}
-    for part in connection.execute(statement):
+    for part in connection.execute(_ONE, {'uuid': uuid}):
         values = tuple(part)
         parts[values[0]].append(values)
     if not parts['subscription']:
@@ -180,13 +197,6 @@ def one(connection: Connection, uuid: str) -> Subscription | None:
         config={part[1]: _from_text(part[2], part[3]) for part in parts['option']},
         metadata={part[1]: part[2] for part in parts['metadatum']},
     )
-
-
-def _part(kind: str, *values: ColumnElement[Any]) -> Select[Any]:
-    """A branch of the union: kind, up to three texts, an empty rest, a position."""
-    texts = [*values[:3], *[null()] * (3 - len(values[:3]))]
-    position = values[3] if len(values) > 3 else null()
-    return select(literal(kind), *texts, null(), null(), null(), null(), position)
 
 
 def everything(connection: Connection) -> Iterator[list[Subscription]]:
