@@ -270,6 +270,21 @@ def test_lost_broker_connections_double_nothing(site: Site, dispatch: Dispatch) 
     assert len(dispatch.ended(more)) == 60  # neither is deaf
 
 
+def test_queue_that_was_deleted_is_made_again(site: Site, dispatch: Dispatch) -> None:
+    site.receiver.answer('/hook', always=Answer(200, delay=1.0))
+    worker = started(site)
+    uuids = dispatch.send(dispatch.http('/hook'), 5)
+    site.receiver.wait_for(5)
+    site.bus.delete_queue(site.tasks_queue)
+    dispatch.ended(uuids)
+    until(lambda: site.bus.depth(site.tasks_queue) is not None, what='the queue is there again')
+    more = dispatch.send(dispatch.http('/after'), 40)
+
+    assert len(dispatch.ended(more)) == 40
+    assert len(site.receiver.at('/hook')) == 5
+    assert worker.alive()
+
+
 def dispatch_again(dispatch: Dispatch, path: str, count: int) -> list[str]:
     dispatch.close()
     again = Dispatch(dispatch.site)
@@ -441,3 +456,32 @@ def test_worker_ends_with_its_daemon(site: Site) -> None:
     ours.close()
 
     assert worker.wait(10) == 0
+
+
+def test_supervised_workers_are_replaced_and_end_with_their_supervisor(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wazo_webhookd import config
+    from wazo_webhookd.supervisor import Supervisor
+
+    monkeypatch.setenv('XIVO_UUID', 'x')
+    path = site.write_config('supervised', celery={'processes': 2, 'hands': 4})
+    supervisor = Supervisor(config.load({'config_file': str(path)}, environ={'XIVO_UUID': 'x'}))
+    pids = 'SELECT pid FROM webhookd_process WHERE ended_at IS NULL AND kind = %s'
+    try:
+        supervisor.start()
+        until(lambda: _capacity(site) == 8, 20, what='two workers')
+        first = site.query(pids, 'worker')[0][0]
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(site.query('SELECT 1 FROM webhookd_process')) == 3, 20, what='another worker')
+        supervisor.want_suspects(1)
+        until(lambda: site.query(pids, 'suspects'), 20, what='a process for suspects')
+        supervisor.want_suspects(0)
+        until(lambda: not site.query(pids, 'suspects'), 20, what='it ends when there are none')
+    finally:
+        began = time.monotonic()
+        supervisor.stop()
+
+    assert time.monotonic() - began < 5
+    assert supervisor.alive() in (0, 2)
+    assert site.query(f'{pids} AND pid <> %s', 'worker', first) == []

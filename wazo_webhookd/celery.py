@@ -61,6 +61,9 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
         broker_heartbeat=None if standalone else HEARTBEAT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A channel that the broker closed (a message unacknowledged for half an hour while the database was away) is
+        # opened again; the worker must not end with results that are not recorded yet.
+        broker_channel_error_retry=True,
         task_queues=[queue(name, exchange, routing_key=name, durable=True) for name in names],
         task_default_queue=settings.queue_name,
         task_default_exchange=settings.exchange_name,

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 from uuid import uuid4
 
@@ -98,7 +99,7 @@ class Program:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         # Nothing that locks: the handler may have interrupted whoever holds the lock.
-        threading.Thread(target=self._departure.begin, args=(STOPPED,), kwargs={'again': True}, daemon=True).start()
+        threading.Thread(target=self._departure.begin, args=(STOPPED,), kwargs={'signal': True}, daemon=True).start()
 
     def _listen(self, line: socket.socket) -> None:
         while True:
@@ -169,7 +170,7 @@ class Worker:
             rows=AttemptRows(database),
             register=ProcessRegister(database, life, kind, socket.gethostname(), os.getpid()),
             life=life,
-            limit_of=config.service_timeout,
+            limit_of=lru_cache(maxsize=256)(config.service_timeout),
             on_misfit=on_misfit,
             on_lost_hand=self._look_at_hands,
             hear=hear,
@@ -264,7 +265,7 @@ class InProcessWorker:
         """Suspects run here too, while nothing else is out (the admitter sees to that)."""
 
     def hurry(self) -> None:
-        self._departure.begin(STOPPED, again=True)
+        self._departure.begin(STOPPED, signal=True)
 
     def stop(self, grace: float | None = None) -> None:
         """Finish what is in hand for at most ``grace`` seconds, record it, and end."""

@@ -61,6 +61,7 @@ class Claims:
         return len(self._waiting)
 
     def ask(self, attempt: Attempt, wait: float = WAIT_SECONDS) -> None:
+        attempt.asks = True
         self._waiting[attempt.key] = (self._clock.monotonic() + wait, attempt)
 
     def take_all(self) -> list[Attempt]:
@@ -86,6 +87,7 @@ class Claims:
                 continue  # given back meanwhile
             if attempt.send in granted:
                 attempt.claimed = attempt.held = True
+                attempt.asks = False
                 self._start(attempt)
             else:
                 refused.append(Word(*attempt.send, 'dropped', 0.0))

@@ -28,22 +28,29 @@ class Departure:
         self.grace = grace
         self._lock = threading.Lock()
         self._begun = False
+        self._signals = 0
+        self._deadline = 0.0
         self._hurry = threading.Event()
         self._done = threading.Event()
         self.code = 0
 
-    def begin(self, code: int, *, grace: float | None = None, again: bool = False) -> None:
-        """Start to leave, in a thread of its own; returns at once. Later calls change nothing, unless ``again``
-        (a signal): then the grace period is over."""
+    def begin(self, code: int, *, grace: float | None = None, signal: bool = False) -> None:
+        """Start to leave, in a thread of its own; returns at once. The first code counts.
+
+        A later call can only make the time shorter; a second ``signal`` ends it.
+        """
+        deadline = time.monotonic() + (self.grace if grace is None else grace)
         with self._lock:
+            self._signals += signal
+            if self._signals > 1:
+                self._hurry.set()
             if self._begun:
-                if again:
-                    self._hurry.set()
+                self._deadline = min(self._deadline, deadline)
                 return
             self._begun = True
+            self._deadline = deadline
             self.code = code
-        patience = self.grace if grace is None else grace
-        threading.Thread(target=self._leave, args=(patience,), name='departure', daemon=True).start()
+        threading.Thread(target=self._leave, name='departure', daemon=True).start()
 
     @property
     def begun(self) -> bool:
@@ -60,21 +67,20 @@ class Departure:
         logging.shutdown()
         os._exit(self.code)
 
-    def _leave(self, grace: float) -> None:
+    def _leave(self) -> None:
         try:
-            self._finish(grace)
+            self._finish()
         except Exception:
             logger.exception('while leaving')
         self._done.set()
         self._stop()
 
-    def _finish(self, grace: float) -> None:
+    def _finish(self) -> None:
         runtime, front = self._runtime, self._front
         desk, loop = front.desk, front.loop
         front.switch.set_on(False)
         desk.leave()
-        deadline = time.monotonic() + grace
-        while not self._hurry.is_set() and time.monotonic() < deadline and not desk.hands.wait_idle(0.1):
+        while not self._hurry.is_set() and time.monotonic() < self._deadline and not desk.hands.wait_idle(0.1):
             pass
         left = desk.hands.busy
         if not runtime.recorder.flush(FLUSH_SECONDS):

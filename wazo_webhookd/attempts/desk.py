@@ -66,6 +66,7 @@ class Desk:
             return
         with self._gate:
             if self.paused and not self.leaving:
+                attempt.asks = True
                 self._parked.append(attempt)
                 return
         if self.leaving:
@@ -110,6 +111,7 @@ class Desk:
 
     def _consider(self, attempt: Attempt) -> None:
         if fresh(attempt.ticket, attempt.redelivered, self.clock.now()):
+            attempt.asks = False
             self._start(attempt)
         else:
             self.claims.ask(attempt)

@@ -19,12 +19,13 @@ class Message(Protocol):
 class Attempt:
     """One attempt in hand. Times are readings of the monotonic clock, ``started_at`` is the database's.
 
-    ``limit``: seconds that the service may take. ``claimed``: the database said that it is ours.
+    ``limit``: seconds that the service may take. ``asks``: it may not start before the database said so, and nobody may
+    take it for ours. ``claimed``: the database did say so.
     """
 
     __slots__ = (
-        '_once', 'body', 'claimed', 'event_text', 'held', 'limit', 'messages', 'received', 'redelivered', 'started',
-        'started_at', 'task_name', 'ticket',
+        '_once', 'asks', 'body', 'claimed', 'event_text', 'held', 'limit', 'messages', 'received', 'redelivered',
+        'started', 'started_at', 'task_name', 'ticket',
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +49,7 @@ class Attempt:
         self.started_at = 0.0
         self.event_text: str | None = None
         self.held = False
+        self.asks = False
         self.claimed = False
         self._once = Lock()
 

@@ -186,7 +186,11 @@ class Life(threading.Thread):
     def _hold(self, desk: Watched) -> None:
         now = self._clock.monotonic()
         age = 0.0 if self._hold_all else HOLD_SECONDS
-        late = [attempt for attempt in desk.in_hand.open() if not attempt.held and now - attempt.received >= age]
+        late = [
+            attempt
+            for attempt in desk.in_hand.open()
+            if not (attempt.held or attempt.asks) and now - attempt.received >= age
+        ]
         if not late:
             self._hold_all = False
             return

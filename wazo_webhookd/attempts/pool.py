@@ -61,6 +61,7 @@ class Pool(BasePool):  # type: ignore[misc]  # Celery has no types
 
     def on_stop(self) -> None:
         self.front.switch.disconnected()
+        self.front.desk.hands.close()
 
     on_terminate = on_stop
 

@@ -61,12 +61,22 @@ def test_grace_period_ends() -> None:
 
 def test_second_signal_cuts_it_short() -> None:
     world = World(busy=1)
-    world.departure.begin(0, again=True)
+    world.departure.begin(0, signal=True)
     early = world.stopped.wait(0.05)
-    world.departure.begin(0, again=True)
+    world.departure.begin(0, signal=True)
 
     assert not early
     assert world.stopped.wait(5)
+
+
+def test_signal_to_a_worker_that_leaves_already_gives_it_the_usual_time() -> None:
+    world = World(busy=1)
+    world.departure.begin(75, grace=300)
+    world.departure.begin(0, signal=True, grace=0.2)
+    early = world.stopped.wait(0.05)
+
+    assert not early
+    assert world.departure.wait(5) == 75
 
 
 def test_beginning_twice_for_another_reason_changes_nothing() -> None:

@@ -200,6 +200,20 @@ def test_message_that_waited_for_a_hand_asks_before_it_starts(worker: Worker) ->
     assert (before, len(worker.records.rows)) == (0, 1)
 
 
+def test_only_what_may_start_unasked_is_taken_for_ours(worker: Worker) -> None:
+    worker.receive(ticket('fresh'))
+    worker.receive(ticket('copy'), redelivered=True)
+    worker.desk.pause()
+    worker.receive(ticket('parked'))
+    asking = {attempt.ticket.delivery: attempt.asks for attempt in worker.desk.in_hand.all()}
+    worker.desk.resume()
+    worker.time.passes(2)
+    worker.desk.serve_claims()
+
+    assert asking == {'fresh': False, 'copy': True, 'parked': True}
+    assert not any(attempt.asks for attempt in worker.desk.in_hand.all())
+
+
 def test_nothing_starts_while_the_database_is_away(worker: Worker) -> None:
     worker.desk.pause()
     message = worker.receive()

@@ -137,6 +137,16 @@ def test_only_what_takes_longer_than_a_second_is_held_once(world: World) -> None
     assert world.told == world.rows.words
 
 
+def test_what_has_to_ask_is_not_taken_for_ours(world: World) -> None:
+    """Holding is how a claim is made: marked too early, another's attempt would be made twice."""
+    world.tick()
+    world.take('copy', started=False).asks = True
+    world.life.hold_all_soon()
+    world.tick(2)
+
+    assert world.rows.held == []
+
+
 def test_lost_broker_connection_holds_everything_at_once(world: World) -> None:
     world.tick()
     world.take('quick')
