@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
-from wazo_webhookd import __version__, celery, rest_api
+from wazo_webhookd import __version__, celery, logs, rest_api
 from wazo_webhookd.auth import auth_verifier
 from wazo_webhookd.auth.cache import TokenCache
 from wazo_webhookd.auth.client import AuthClient
@@ -41,6 +41,7 @@ from wazo_webhookd.housekeeper import Housekeeper
 from wazo_webhookd.http_server import AcceptFailed, HttpServer
 from wazo_webhookd.plugins.house import House
 from wazo_webhookd.plugins.loader import load_plugins
+from wazo_webhookd.reload import Reload
 from wazo_webhookd.services.loader import Services
 from wazo_webhookd.signals import Stop
 from wazo_webhookd.status import StatusAggregator
@@ -55,6 +56,7 @@ from wazo_webhookd.subscriptions.cleanup import Cleanup
 from wazo_webhookd.subscriptions.feed import ChangeListener, feed
 from wazo_webhookd.subscriptions.service import SubscriptionService
 from wazo_webhookd.supervisor import Supervisor
+from wazo_webhookd.systemd import Manager, Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +95,14 @@ class Controller:
     bus: BusConsumer | LocalBus
     publisher: BusPublisher | InertBusPublisher
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, reread: Callable[[], Config] | None = None) -> None:
+        """``reread`` reads the configuration again, for SIGHUP; without it SIGHUP ends the daemon."""
         self.config = config
         self.life = str(uuid4())
-        self.stop = Stop(on_hurry=lambda: os._exit(0))
+        self.manager = Manager.from_environment()
+        self.reload = Reload(config, reread)
+        self.reload.subscribe(logs.reload)
+        self.stop = Stop(on_hurry=lambda: os._exit(0), on_hangup=self._on_hangup if reread is not None else None)
         self.status = StatusAggregator()
         self.catalog = Catalog()
         self._undo = ExitStack()
@@ -115,8 +121,13 @@ class Controller:
             self._undo.callback(server.stop)
             threading.Thread(target=self._serve, args=(server,), name='http', daemon=True).start()
             self.announce(server.address)
+            self.manager.ready(self.sentence())
+            watchdog = Watchdog(self.manager, {**self.beats(), 'http': lambda: server.beat}, self.sentence)
+            watchdog.start()
             code = self.stop.wait()
             logger.info('stopping')
+            watchdog.let_end()
+            self.manager.stopping(self.config.shutdown_grace + LATE_SECONDS + 5)
             self._end_in_time()
         return code
 
@@ -151,8 +162,9 @@ class Controller:
     def make_workers(self) -> None:
         """Start the workers before any socket or engine of the daemon exists."""
         celery.configure(celery.app, self.config)
-        self.workers = Supervisor(self.config)
-        self.workers.start()
+        self.workers = supervisor = Supervisor(self.config)
+        supervisor.start()
+        self.reload.subscribe(lambda config: supervisor.reload())
         self._undo.callback(self.workers.stop)
 
     def make_database(self) -> Database:
@@ -226,6 +238,7 @@ class Controller:
             status=self.status,
             tell_guests=self.bus.tell_guests,
             life=self.life,
+            reload=self.reload,
         )
         with self._load():
             load_plugins(self.config.enabled_plugins, {**dependencies, 'house': house})
@@ -307,6 +320,20 @@ class Controller:
         """Say that it runs."""
         logger.info('wazo-webhookd %s listens on %s, port %d', __version__, *address)
 
+    def beats(self) -> dict[str, Callable[[], float]]:
+        """For each main loop, when it last came round."""
+        beats = {'intake': lambda: self.intake.beat, 'admitter': lambda: self.admitter.beat}
+        if isinstance(self.bus, BusConsumer):
+            bus = self.bus
+            beats['bus consumer'] = lambda: bus.beat
+        return beats
+
+    def sentence(self) -> str:
+        """How things are, for ``systemctl status``."""
+        known = self.catalog.version >= 0
+        subscriptions = f'{len(self.catalog)} subscriptions' if known else 'waiting for the database'
+        return f'{subscriptions}, bus {"connected" if self.bus.consumer_connected() else "away"}'
+
     # -- what is told ------------------------------------------------------------------------------
 
     def wake_outbox(self) -> None:
@@ -324,6 +351,12 @@ class Controller:
             self.catalog.load(self.database)
         else:
             self.catalog.refresh()
+
+    def _on_hangup(self) -> None:
+        logger.info('reading the configuration again')
+        self.manager.reloading()
+        self.reload()
+        self.manager.ready(self.sentence())
 
     def _on_session_deleted(self, body: Mapping[str, Any]) -> None:
         data = body.get('data')

@@ -69,6 +69,11 @@ class HttpServer:
         host, port = self._server.bind_addr
         return host, port
 
+    @property
+    def beat(self) -> float:
+        """When the loop that accepts connections last came round (``time.monotonic()``)."""
+        return self._server.beat
+
     def prepare(self) -> None:
         self._server.prepare()
         logger.info('Listening on %s port %d', *self.address)
@@ -136,11 +141,19 @@ class _Server(wsgi.Server):
         super().__init__(*args, **kwargs)
         self.busy: set[_Connection] = set()
         self.accept_error: OSError | None = None
+        self.beat = time.monotonic()
 
     def serve(self) -> None:
         """As cheroot's own, but an accept loop that fails is the end instead of a loop of failures."""
         threading.Thread(target=self._serve_unservicable, name='http-refuse', daemon=True).start()
         threading.Thread(target=self._watch, name='http-watch', daemon=True).start()
+        expire = self._connections._expire
+
+        def expire_and_beat(threshold: float) -> None:
+            self.beat = time.monotonic()
+            expire(threshold)
+
+        self._connections._expire = expire_and_beat  # its loop calls this every half second
         while self.ready:
             try:
                 self._connections.run(self.expiration_interval)

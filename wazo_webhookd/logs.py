@@ -17,10 +17,14 @@ from typing import Any, Final
 
 from wazo_webhookd.config import Config
 from wazo_webhookd.exceptions import WebhookdError
+from wazo_webhookd.journald import JournalHandler, goes_to_journal
 from wazo_webhookd.masking import MASK, is_secret_name, masked_text
 
 CAPPED: Final = ('Flask-Cors', 'urllib3', 'amqp', 'kombu', 'stevedore', 'asyncio', 'httpx', 'httpcore', 'hpack')
 """Loggers of libraries that are heard from WARNING upwards only, whatever the level."""
+
+IDENTIFIER: Final = 'wazo-webhookd'
+"""Of all our processes in the journal; rsyslog is told by it to leave them out."""
 
 _FORMAT = '%(asctime)s [%(process)d] (%(levelname)s) (%(name)s): %(message)s'
 _NAMED = re.compile(
@@ -37,9 +41,9 @@ class LogFileError(WebhookdError):
 
 
 def set_up(config: Config) -> None:
-    """Log to the configured file, to standard output (below ERROR) and to standard error.
+    """Log to the configured file, and to standard output (below ERROR) and standard error.
 
-    Raises LogFileError when the file cannot be opened.
+    Where systemd reads those two, log to its journal instead. Raises LogFileError when the file cannot be opened.
     """
     handlers: list[logging.Handler] = []
     if config.log_file:
@@ -50,15 +54,14 @@ def set_up(config: Config) -> None:
                 f'log_file: cannot open {config.log_file} as {_who()}: {error.strerror}: '
                 'give this user the right to write it, or set log_file in the configuration'
             ) from None
-    output, problems = _Stream(sys.stdout), _Stream(sys.stderr)
-    output.addFilter(lambda record: record.levelno < logging.ERROR)
-    problems.setLevel(logging.ERROR)
     formatter = Redacting(_FORMAT)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    handlers += _journal() or _streams(formatter)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
-    for handler in (*handlers, output, problems):
-        handler.setFormatter(formatter)
+    for handler in handlers:
         root.addHandler(handler)
     root.setLevel(config.log_level)
     for name in CAPPED:
@@ -66,6 +69,16 @@ def set_up(config: Config) -> None:
     hide(*_secrets_of(config.tree))
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def reload(config: Config) -> None:
+    """Take on the level, and open the log file again: somebody may have moved it away."""
+    root = logging.getLogger()
+    root.setLevel(config.log_level)
+    for handler in root.handlers:
+        if isinstance(handler, _File):
+            handler.open_again()
+    hide(*_secrets_of(config.tree))
 
 
 _hidden: OrderedDict[str, None] = OrderedDict()
@@ -119,9 +132,48 @@ class _File(_Quiet, WatchedFileHandler):
     def __init__(self, path: str) -> None:
         WatchedFileHandler.__init__(self, path, encoding='utf-8', errors='backslashreplace')
 
+    def open_again(self) -> None:
+        """The old file stays open when there is no other."""
+        with self.lock or contextlib.nullcontext():
+            try:
+                stream = self._open()
+            except OSError as error:
+                print(f'wazo-webhookd: cannot open {self.baseFilename} again: {error.strerror}', file=sys.stderr)
+                return
+            old, self.stream = self.stream, stream
+            self._statstream()
+            if old is not None:
+                with contextlib.suppress(OSError):
+                    old.close()
+
 
 class _Stream(_Quiet, logging.StreamHandler[Any]):
     pass
+
+
+class _Journal(_Quiet, JournalHandler):
+    pass
+
+
+def _journal() -> list[logging.Handler]:
+    """Nothing when systemd does not read what we print, or its journal cannot be reached."""
+    if not goes_to_journal(sys.stderr):
+        return []
+    try:
+        handler = _Journal(IDENTIFIER)
+    except OSError:
+        return []
+    handler.setFormatter(Redacting('%(message)s'))
+    return [handler]
+
+
+def _streams(formatter: logging.Formatter) -> list[logging.Handler]:
+    output, problems = _Stream(sys.stdout), _Stream(sys.stderr)
+    output.addFilter(lambda record: record.levelno < logging.ERROR)
+    problems.setLevel(logging.ERROR)
+    for handler in (output, problems):
+        handler.setFormatter(formatter)
+    return [output, problems]
 
 
 def _mask_named(match: re.Match[str]) -> str:

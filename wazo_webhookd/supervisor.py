@@ -28,6 +28,9 @@ LATE: Final = 30.0
 PROVEN_SECONDS: Final = 30.0
 """A worker that lived for longer is started again without delay."""
 
+RELOAD: Final = b'R'
+"""What the daemon writes on a worker's line when the configuration should be read again."""
+
 ROUND_SECONDS: Final = 0.5
 MOST_PROCESSES: Final = 4
 
@@ -77,6 +80,10 @@ class Child:
         self.line = line
         self.started = started
         self.leaving = False
+
+    def tell_to_reload(self) -> None:
+        with contextlib.suppress(OSError):
+            self.line.send(RELOAD)
 
     def tell_to_leave(self) -> None:
         with contextlib.suppress(OSError):
@@ -176,6 +183,11 @@ class Supervisor:
         """The daemon was told a second time to end: so are the workers."""
         for child in self._all():
             child.signal(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Let the workers read their configuration again. From any thread."""
+        for child in self._all():
+            child.tell_to_reload()
 
     # -- the thread -----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wazo_webhookd import __version__
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.check_config:
         return _check(asked)
     try:
-        return _run(_load(asked))
+        return _run(_load(asked), lambda: _load(asked))
     except ConfigError as error:
         _tell(*error.faults)
     except SchemaBehind as error:
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return CANNOT_START
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, reread: Callable[[], Config]) -> int:
     from wazo_webhookd import logs, users
 
     users.become(config.user, config.log_file)
@@ -90,7 +90,7 @@ def _run(config: Config) -> int:
             return _code(standalone.run(config))
         from wazo_webhookd.controller import Controller
 
-        return _code(Controller(config).run())
+        return _code(Controller(config, reread).run())
     except KeyboardInterrupt:
         return STOPPED
     except WebhookdError:

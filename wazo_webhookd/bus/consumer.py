@@ -76,6 +76,8 @@ class BusConsumer(BusForGuests):
 
         self._bell = Bell()
         self._thread: threading.Thread | None = None
+        self.beat = time.monotonic()
+        """When its loop last came round."""
         self._link: Link | None = None
         self._stopping = threading.Event()
         self._deadline = float('inf')
@@ -176,7 +178,7 @@ class BusConsumer(BusForGuests):
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            since = time.monotonic()
+            self.beat = since = time.monotonic()
             link = None
             try:
                 link = self._connect()
@@ -222,6 +224,7 @@ class BusConsumer(BusForGuests):
         poll.register(self._bell.ear, select.POLLIN)
         next_tick = 0.0
         while True:
+            self.beat = time.monotonic()
             self._settle(link)
             self._run_commands(link)
             if self._stopping.is_set():

@@ -76,6 +76,8 @@ class Admitter:
         self._woken = False
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self.beat = time.monotonic()
+        """When its loop last came round."""
         self._admitting = False
         self._due: dict[str, float] = {}
         self._last_round = 0.0
@@ -195,6 +197,7 @@ class Admitter:
     def _run(self) -> None:
         failures = 0
         while True:
+            self.beat = time.monotonic()
             try:
                 wait = self._round()
                 failures = 0

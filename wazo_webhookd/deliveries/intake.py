@@ -32,6 +32,7 @@ BATCH_EVENTS: Final = 200
 BATCH_CHARACTERS: Final = 8 * 1024 * 1024
 BATCH_DELIVERIES: Final = 2000
 PROBE_SECONDS: Final = 0.5
+IDLE_SECONDS: Final = 5.0
 TELL_SECONDS: Final = 5.0
 
 
@@ -78,6 +79,8 @@ class Intake:
         self._next_probe = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self.beat = time.monotonic()
+        """When its loop last came round."""
 
     def submit(self, arrival: Arrival) -> None:
         self._arrivals.put(arrival)
@@ -98,6 +101,7 @@ class Intake:
 
     def _run(self) -> None:
         while True:
+            self.beat = time.monotonic()
             batch = self._collect()
             if batch:
                 try:
@@ -129,7 +133,7 @@ class Intake:
     def _next(self, wait: bool) -> Arrival | None:
         if not wait or self._stopping.is_set():
             return self._arrivals.get_nowait()
-        return self._arrivals.get(timeout=PROBE_SECONDS if self._away else None)
+        return self._arrivals.get(timeout=PROBE_SECONDS if self._away else IDLE_SECONDS)
 
     def _take(self, batch: list[Item]) -> None:
         if self._away and not self._is_back():
@@ -214,6 +218,7 @@ class Intake:
         """Repeat what may have been committed until it certainly is: uuids and rows stay the same."""
         began = time.monotonic()
         while not self._stopping.wait(PROBE_SECONDS):
+            self.beat = time.monotonic()
             try:
                 self._write(Batch(self._desk, self._terms, items, again=True))
                 return

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..deliveries.admitter import Admitter
     from ..deliveries.intake import Intake
     from ..domain.event import Event
+    from ..reload import Reload
     from ..status import StatusAggregator
     from ..subscriptions.catalog import Catalog
     from ..subscriptions.service import SubscriptionService
@@ -34,3 +35,4 @@ class House:
     status: StatusAggregator
     tell_guests: Callable[[Event], Any]
     life: str
+    reload: Reload | None = None

@@ -10,5 +10,8 @@ from .service import ConfigService
 
 class Plugin:
     def load(self, dependencies: dict[str, Any]) -> None:
-        service = ConfigService(dependencies['house'].config)
+        house = dependencies['house']
+        service = ConfigService(house.config)
+        if house.reload is not None:
+            house.reload.subscribe(service.reload)
         dependencies['api'].add_resource(ConfigResource, '/config', resource_class_args=[service])

@@ -17,6 +17,7 @@ class ConfigService:
         self._config = config
         self._logger = logger or logging.getLogger()
         self._debug = config.debug
+        self._quiet = config.quiet_log_level
         self._lock = threading.Lock()
 
     def show(self) -> dict[str, Any]:
@@ -35,5 +36,10 @@ class ConfigService:
             self._debug = debug
             self._logger.setLevel(self._level())
 
+    def reload(self, config: Config) -> None:
+        """The files were read again: what they say of the log counts, whatever was set here before."""
+        with self._lock:
+            self._debug, self._quiet = config.debug, config.quiet_log_level
+
     def _level(self) -> int:
-        return logging.DEBUG if self._debug else self._config.quiet_log_level
+        return logging.DEBUG if self._debug else self._quiet
