@@ -139,7 +139,7 @@ def insert(
 
 _MARK = Statement(
     "UPDATE webhookd_delivery SET state = 'out', send = send + 1, sent_at = {NOW}, held_by = NULL"
-    " WHERE uuid {IN:uuids} AND state = 'waiting' AND due_at <= {NOW} AND expires_at > {NOW}"
+    " WHERE uuid {IN:uuids} AND state = 'waiting' AND due_at <= {BEGUN} AND expires_at > {BEGUN}"
     ' AND deaths >= :from_deaths AND deaths < :below_deaths'
     ' RETURNING uuid, subscription_uuid, event_uuid, attempt, send, max_attempts, {EPOCH:sent_at}'
 )
@@ -150,15 +150,15 @@ _REPEAT = Statement(
 )
 _READ_LANES = text(
     'SELECT lane.w, d.uuid, d.due, d.at FROM unnest(CAST(:lanes AS text[]), CAST(:limits AS int[])) WITH ORDINALITY'
-    ' AS lane(w, most, number) CROSS JOIN LATERAL (SELECT uuid, due_at <= clock_timestamp() AS due,'
+    ' AS lane(w, most, number) CROSS JOIN LATERAL (SELECT uuid, due_at <= now() AS due,'
     ' CAST(extract(epoch FROM due_at) AS float8) AS at, due_at, sequence FROM webhookd_delivery'
     " WHERE subscription_uuid = lane.w AND state = 'waiting' AND deaths < :below_deaths"
-    ' AND expires_at > clock_timestamp() ORDER BY due_at, sequence LIMIT lane.most) AS d'
+    ' AND expires_at > now() ORDER BY due_at, sequence LIMIT lane.most) AS d'
     ' ORDER BY lane.number, d.due_at, d.sequence'
 )
 _READ_LANE_SQLITE = Statement(
-    'SELECT uuid, due_at <= {NOW}, {EPOCH:due_at} FROM webhookd_delivery'
-    " WHERE subscription_uuid = :lane AND state = 'waiting' AND deaths < :below_deaths AND expires_at > {NOW}"
+    'SELECT uuid, due_at <= {BEGUN}, {EPOCH:due_at} FROM webhookd_delivery'
+    " WHERE subscription_uuid = :lane AND state = 'waiting' AND deaths < :below_deaths AND expires_at > {BEGUN}"
     ' ORDER BY due_at, sequence LIMIT :most'
 )
 
@@ -299,7 +299,7 @@ def put_back(connection: Connection, unsent: Iterable[tuple[str, int, int]]) -> 
 _SUSPECTS = Statement(
     'SELECT uuid, subscription_uuid FROM webhookd_delivery'
     " WHERE state = 'waiting' AND deaths >= :deaths AND deaths < :below_deaths"
-    ' AND due_at <= {NOW} AND expires_at > {NOW} ORDER BY due_at, sequence LIMIT :most'
+    ' AND due_at <= {BEGUN} AND expires_at > {BEGUN} ORDER BY due_at, sequence LIMIT :most'
 )
 _GIVE_UP = Statement(
     "UPDATE webhookd_delivery SET state = 'error', ended_at = {NOW}, reason = :reason, held_by = NULL"
@@ -340,7 +340,7 @@ def give_up(connection: Connection, uuids: Iterable[str], reason: str) -> list[s
 _EXPIRE = (
     f"UPDATE webhookd_delivery SET state = '{EXPIRED}', ended_at = {{NOW}}, reason = :reason"
     " WHERE state = 'waiting' AND uuid IN (SELECT uuid FROM webhookd_delivery"
-    " WHERE state = 'waiting' AND expires_at <= {NOW} {0} LIMIT :most)"
+    " WHERE state = 'waiting' AND expires_at <= {BEGUN} {0} LIMIT :most)"
 )
 _EXPIRE_OLD = Statement(_EXPIRE.replace('{0}', 'AND created_at <= {AGO:age}'))
 _EXPIRE_ANY = Statement(_EXPIRE.replace('{0}', ''))

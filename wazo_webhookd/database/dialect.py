@@ -14,12 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 _POSTGRESQL = {
     'NOW': 'clock_timestamp()',
+    'BEGUN': 'now()',
     'EPOCH': 'CAST(extract(epoch FROM {0}) AS float8)',
     'IN': '= ANY(:{0})',
-    'AGO': '(clock_timestamp() - make_interval(secs => :{0}))',
+    'AGO': '(now() - make_interval(secs => :{0}))',
 }
 _SQLITE = {
     'NOW': "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+    'BEGUN': "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
     'EPOCH': '((julianday({0}) - 2440587.5) * 86400.0)',
     'IN': 'IN (SELECT value FROM json_each(:{0}))',
     'AGO': "strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', -(:{0})))",
@@ -34,8 +36,12 @@ def is_sqlite(connection: Connection) -> bool:
 
 
 class Statement:
-    """One statement for both: ``{NOW}``, ``{EPOCH:column}`` (Unix seconds), ``{IN:parameter}`` (member of a list, given
-    by ``members``), ``{AGO:parameter}`` (that many seconds ago) are replaced."""
+    """One statement for both; these words in it are replaced:
+
+    ``{NOW}`` this moment; ``{BEGUN}`` the beginning of the transaction (PostgreSQL can look it up in an index, which it
+    cannot do with a time that changes); ``{AGO:parameter}`` so many seconds before that; ``{EPOCH:expression}`` a time
+    as Unix seconds; ``{IN:parameter}`` being a member of a list, given by ``members``.
+    """
 
     def __init__(self, sql: str) -> None:
         self._postgresql = text(_spelled(sql, _POSTGRESQL))

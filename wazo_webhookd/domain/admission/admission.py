@@ -16,6 +16,10 @@ from .shelves import BUSY, DOUBTFUL, IDLE, Shelves, shelf_of
 NewsKind = Literal['resting', 'recovered', 'disabling', 'disabled']
 
 
+LATER_SECONDS = 0.005
+"""When rows say "not yet" and our clock says "now", they are right; look again after this."""
+
+
 class Out:
     """A delivery that is out. ``reserved``: it uses the part of the window kept for idle proven endpoints."""
 
@@ -223,7 +227,7 @@ class Admission:
         lane.unread = rows.more or len(uuids) > most or rows.writes != lane.writes
         if rows.next_due is not None:
             lane.next_due = None
-            self.due(lane, rows.next_due, now)
+            self.due(lane, max(rows.next_due, now + LATER_SECONDS), now)
         self._consider(lane)
 
     def forget_idle(self) -> None:
