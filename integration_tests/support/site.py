@@ -176,6 +176,10 @@ class Site:
             'rest_api': {'listen': '127.0.0.1'},
         }  # fmt: skip
 
+    def another_bus(self) -> Bus:
+        """A second connection, for another thread."""
+        return Bus(self.rabbit.host, self.rabbit.port, self.vhost)
+
     def configure(self, **sections: Any) -> None:
         """Lay these keys over the configuration of processes started from now on."""
         self.config = lay_over(self.config, sections)
