@@ -90,7 +90,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_max_tasks_per_child=1000,
-        worker_max_memory_per_child=100_000,
+        worker_max_memory_per_child=300_000,  # KiB; an idle process has 90,000
         enable_utc=True,
         timezone='UTC',
     )

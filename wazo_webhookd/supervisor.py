@@ -108,7 +108,7 @@ class Place:
 class Supervisor:
     """``start()`` before any socket or engine of the daemon exists: children inherit none either way.
 
-    One thread watches. ``on_death(code)`` is told of workers that ended without being asked.
+    One thread watches. ``on_death(pid, code)`` is told of workers that ended without being asked.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Supervisor:
         config: Config,
         *,
         start: Callable[[Sequence[str], int], subprocess.Popen[bytes]] | None = None,
-        on_death: Callable[[int], None] = lambda code: None,
+        on_death: Callable[[int, int], None] = lambda pid, code: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -263,7 +263,7 @@ class Supervisor:
         logger.error(
             '%s (process %d) %s; the next one starts in %g s', place.name, child.process.pid, _how(code), place.wait
         )
-        self._on_death(code)
+        self._on_death(child.process.pid, code)
 
     def _fill(self, place: Place, now: float) -> None:
         ours, theirs = socket.socketpair()

@@ -67,7 +67,7 @@ class House:
         self.supervisor = Supervisor(
             config,
             start=self.start,
-            on_death=self.deaths.append,
+            on_death=lambda pid, code: self.deaths.append(code),
             monotonic=lambda: self.now,  # type: ignore[arg-type]
         )
 

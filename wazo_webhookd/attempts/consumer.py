@@ -81,10 +81,15 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
             told = True
 
         conn = conn.ensure_connection(
-            on_error, None, interval_start=0.2, interval_step=0.3, interval_max=2, callback=state.maybe_shutdown
+            on_error, None, interval_start=0.2, interval_step=0.3, interval_max=2, callback=self._while_waiting
         )
         self.first_connection_attempt = False
         return conn
+
+    def _while_waiting(self) -> None:
+        """Called about every second while there is no broker."""
+        self.runtime.beat()
+        state.maybe_shutdown()
 
 
 def memory_loop(

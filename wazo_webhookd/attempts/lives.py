@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.delivery import Word
 from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
 
-from .claims import Rows
+from .claims import Rows as ClaimRows
 from .clock import Clock
 from .inhand import InHand
 
@@ -70,6 +71,10 @@ class Party:
         self._contact.found_by(self._who)
 
 
+class LifeRows(ClaimRows, Protocol):
+    def release(self, life: str) -> None: ...
+
+
 class Register(Protocol):
     """This life's row. All raise DatabaseUnavailable."""
 
@@ -98,7 +103,7 @@ class Life(threading.Thread):
         self,
         id: str,
         register: Register,
-        rows: Rows,
+        rows: LifeRows,
         clock: Clock,
         contact: Party,
         *,
@@ -121,6 +126,8 @@ class Life(threading.Thread):
         self._told: tuple[int, int] | None = None
         self._next = 0.0
         self._hold_all = False
+        self.beat = time.monotonic()
+        """When its loop last came round."""
         contact.lost()  # until the first registration
 
     def watch(self, desk: Watched) -> None:
@@ -138,9 +145,11 @@ class Life(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.wait(TICK_SECONDS):
+            self.beat = time.monotonic()
             self.tick()
         if self._begun:
             try:
+                self._rows.release(self.id)
                 self._register.end()
             except DatabaseUnavailable:
                 logger.info('the database is away: this life ends there by its silence')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ class Loop:
         self._calls: deque[Callable[[], None]] = deque()
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._woken = False
+        self.beat = time.monotonic()
+        """When the broker's thread last came here, or tried to reach the broker; ``call`` brings it here."""
 
     def call(self, function: Callable[[], None]) -> None:
         """From any thread; returns at once."""
@@ -33,6 +36,7 @@ class Loop:
 
     def run(self) -> None:
         """Make the calls; in the broker's thread."""
+        self.beat = time.monotonic()
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._descriptor)
         self._woken = False

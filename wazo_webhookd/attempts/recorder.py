@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 COLLECT_SECONDS: Final = 0.002
 GROUP: Final = 200
+IDLE_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -64,6 +65,8 @@ class Recorder(threading.Thread):
         self._recorded = 0
         self._progress = threading.Condition()
         self._stopping = False
+        self.beat = time.monotonic()
+        """When its loop last came round."""
 
     def add(self, record: Record) -> None:
         """From any thread; returns at once."""
@@ -92,6 +95,7 @@ class Recorder(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping:
+            self.beat = time.monotonic()
             group = self._collect()
             if group:
                 self.write(group)
@@ -109,7 +113,10 @@ class Recorder(threading.Thread):
         """The records waiting, not two of one delivery; the second of them is for the next group."""
         waiting, self._left_over = self._left_over, []
         if not waiting:
-            first = self._queue.get()
+            try:
+                first = self._queue.get(timeout=IDLE_SECONDS)
+            except Empty:
+                return []
             if first is None:
                 return []
             waiting = [first]
@@ -137,6 +144,7 @@ class Recorder(threading.Thread):
         words = [record.word for record in group if record.word is not None]
         times = 0
         while not self._stopping:
+            self.beat = time.monotonic()
             try:
                 self._rows.record(rows, words)
             except DatabaseUnavailable as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,11 @@ class Runtime:
     front: Front | None = None
     solo: Solo | None = None
     controller: Any = None
+
+    def beat(self) -> None:
+        """The broker's thread lives, though it has no broker."""
+        if self.front is not None:
+            self.front.loop.beat = time.monotonic()
 
     def adopt(self, delivery: str, subscription: Mapping[str, Any], event: Any, attempt: int) -> None:
         """A delivery of yesterday's program: make rows of it, so that the admitter sends it as one of ours."""

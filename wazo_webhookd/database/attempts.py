@@ -110,6 +110,13 @@ class AttemptRows:
             self._say(connection, words)
         return held
 
+    def release(self, life: str) -> None:
+        """This life ends in order and holds nothing any more: what it did not finish is nobody's, and no death."""
+        c = _delivery.c
+        mine = select(c.uuid).where(c.held_by == life, c.state == OUT).order_by(c.uuid).with_for_update()
+        with self._database.transaction() as connection:
+            connection.execute(update(_delivery).where(c.uuid.in_(mine)).values(held_by=None))
+
     def tell(self, words: Sequence[Word]) -> None:
         """Tell the admitter (PostgreSQL; elsewhere nothing happens)."""
         if words and not self._database.is_sqlite:

@@ -67,6 +67,9 @@ class Rows:
         self.recorded.append(list(group))
         self.words += words
 
+    def release(self, life: str) -> None:
+        self.held.clear()
+
     def close(self) -> None: ...
 
 

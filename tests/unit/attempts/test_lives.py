@@ -202,10 +202,13 @@ def test_unexpected_trouble_does_not_end_the_life(world: World, caplog: pytest.L
 
 def test_thread_ends_the_life(world: World) -> None:
     world.life.tick()
+    world.take('hanging')
+    world.tick(2)
     world.life.start()
     world.life.stop(5)
 
     assert world.register.calls[-1] == ('end',)
+    assert world.rows.held == []  # what it leaves is nobody's
 
 
 class Switchable:
