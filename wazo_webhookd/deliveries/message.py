@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..domain.delivery import MESSAGE_SECONDS, TICKET_HEADER, Ticket
+from ..domain.delivery import MESSAGE_SECONDS, TICKET_HEADER
 
+_encode: Final = json.JSONEncoder(separators=(',', ':')).encode
 _END: Final = b'],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 
 
@@ -68,18 +69,6 @@ class Writer:
         front = b'[['
         if route.contract != 'task':
             front = f'[["{parcel.uuid}",{json.dumps(route.ep_name)},null,'.encode()
-        ticket = Ticket(
-            delivery=parcel.uuid,
-            subscription=parcel.subscription,
-            event=parcel.event,
-            service=card.service,
-            endpoint=card.endpoint,
-            attempt=parcel.attempt,
-            send=parcel.send,
-            max_attempts=parcel.max_attempts,
-            sent_at=parcel.sent_at,
-            suspect=parcel.suspect,
-        )
         headers = {
             'lang': 'py',
             'task': route.task_name,
@@ -90,7 +79,7 @@ class Writer:
             'kwargsrepr': '{}',
             'origin': self._origin,
             'ignore_result': True,
-            TICKET_HEADER: json.dumps(ticket.to_header(), separators=(',', ':')),
+            TICKET_HEADER: _ticket(parcel),
         }
         properties = {
             'correlation_id': parcel.uuid,
@@ -98,3 +87,22 @@ class Writer:
             'expiration': str(max(1, int((MESSAGE_SECONDS - age) * 1000))),
         }
         return Message(front + card.document + b',' + parcel.text.encode() + _END, headers, properties)
+
+
+def _ticket(parcel: Parcel) -> str:
+    """``Ticket(…).to_header()`` as JSON; a table in the message would cost both sides more."""
+    card = parcel.card
+    return _encode(
+        {
+            'delivery': parcel.uuid,
+            'subscription': parcel.subscription,
+            'event': parcel.event,
+            'service': card.service,
+            'endpoint': card.endpoint,
+            'attempt': parcel.attempt,
+            'send': parcel.send,
+            'max_attempts': parcel.max_attempts,
+            'sent_at': parcel.sent_at,
+            'suspect': parcel.suspect,
+        }
+    )
