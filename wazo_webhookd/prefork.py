@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
@@ -24,7 +25,10 @@ from wazo_webhookd.config import Config
 from wazo_webhookd.database.attempts import AttemptRows
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.egress.client import EgressClient
+from wazo_webhookd.reload import Reload
 from wazo_webhookd.services.loader import Services
+from wazo_webhookd.supervisor import RELOAD
+from wazo_webhookd.systemd import Manager, Watchdog
 from wazo_webhookd.worker_guests import name_process, prepare, set_max_retries
 
 logger = logging.getLogger(__name__)
@@ -34,16 +38,18 @@ SCHEMA_BEHIND: Final = 3
 FLUSH_SECONDS: Final = 5.0
 
 
-def run(config: Config, *, line: socket.socket | None = None) -> int:
+def run(config: Config, reload: Reload, *, line: socket.socket | None = None) -> int:
     """Work until SIGTERM, SIGINT or the end of the ``line`` to the daemon; returns the exit code."""
-    return Parent(config, line).run()
+    return Parent(config, reload, line).run()
 
 
 class Parent:
     """Feeds the pool; its life counts the processes as hands. Attempts happen in the children."""
 
-    def __init__(self, config: Config, line: socket.socket | None) -> None:
+    def __init__(self, config: Config, reload: Reload, line: socket.socket | None) -> None:
         self._config = config
+        self._reload = reload
+        self._manager = Manager.from_environment()
         self._line = line
         self._misfit: Exception | None = None
         self._signals = 0
@@ -69,7 +75,7 @@ class Parent:
 
     def run(self) -> int:
         config = self._config
-        celery.app.runtime = Children(config, self._services)
+        celery.app.runtime = Children(config, self._services, self._manager.alive)
         signals.worker_process_init.connect(_on_child, weak=False)
         signals.worker_process_shutdown.connect(_on_child_ends, weak=False)
         self._database.dispose()  # no connection of the parent in its children
@@ -90,9 +96,11 @@ class Parent:
         )
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         if self._line is not None:
             threading.Thread(target=self._listen, args=(self._line,), name='line', daemon=True).start()
         name_process(config, 'prefork')
+        self._manager.ready('waiting for broker or database')
         controller.start()
         self._pool_ended.set()
         self._keeper.stop()
@@ -105,6 +113,15 @@ class Parent:
         self._ready = True
         if not self._keeper.is_alive():
             self._keeper.start()
+            Watchdog(self._manager, {'life': lambda: self._keeper.beat}, lambda: 'working').start()
+
+    def _on_hangup(self, number: int, frame: Any) -> None:
+        threading.Thread(target=self._read_again, daemon=True).start()
+
+    def _read_again(self) -> None:
+        self._manager.reloading()
+        self._reload()
+        self._manager.ready('working')
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self._signals += 1
@@ -124,8 +141,9 @@ class Parent:
 
     def _listen(self, line: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while line.recv(64):
-                pass
+            while said := line.recv(64):
+                if RELOAD in said:
+                    self._reload()
         self._leave(STOPPED)
 
     def _on_misfit(self, misfit: Exception) -> None:
@@ -134,14 +152,18 @@ class Parent:
 
 
 class Children:
-    """``app.runtime`` before the fork: what a child makes its own from. In the parent nothing delivers."""
+    """``app.runtime`` before the fork: what a child makes its own from. In the parent nothing delivers.
+
+    ``beat`` is called while the parent waits for the broker.
+    """
 
     front = None
     solo = None
 
-    def __init__(self, config: Config, services: Services) -> None:
+    def __init__(self, config: Config, services: Services, beat: Callable[[], None]) -> None:
         self.config = config
         self.services = services
+        self.beat = beat
 
     def in_child(self) -> Runtime:
         config = self.config

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from celery.worker import state as celery_state
 
-from wazo_webhookd import celery
+from wazo_webhookd import celery, logs
 from wazo_webhookd.attempts import runtime as runtimes
 from wazo_webhookd.attempts.consumer import Consumer
 from wazo_webhookd.attempts.departure import Departure
@@ -25,8 +25,10 @@ from wazo_webhookd.config import Config
 from wazo_webhookd.database.attempts import AttemptRows
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.egress.client import EgressClient
+from wazo_webhookd.reload import Reload
 from wazo_webhookd.services.loader import Services
-from wazo_webhookd.supervisor import LEAVING, REPLACE
+from wazo_webhookd.supervisor import LEAVING, RELOAD, REPLACE
+from wazo_webhookd.systemd import Manager, Watchdog
 from wazo_webhookd.worker_guests import import_tasks, name_process, prepare, set_max_retries
 
 logger = logging.getLogger(__name__)
@@ -35,25 +37,40 @@ STOPPED: Final = 0
 SCHEMA_BEHIND: Final = 3
 BROKEN: Final = 70
 CONNECTIONS: Final = 4
+LEAVE_SECONDS: Final = 20.0
+"""What leaving may take beyond the grace period: recording, acknowledging, a broker that takes nothing."""
 
 
-def run(config: Config, *, hands: int | None = None, suspects: bool = False, line: int | None = None) -> int:
+def run(
+    config: Config,
+    *,
+    hands: int | None = None,
+    suspects: bool = False,
+    line: int | None = None,
+    reread: Callable[[], Config] | None = None,
+) -> int:
     """Work until SIGTERM, SIGINT or the end of the ``line`` to the daemon; returns the exit code.
 
-    ``line``: descriptor of a socket whose other end the daemon holds. Raises SchemaBehind.
+    ``line``: descriptor of a socket whose other end the daemon holds. ``reread`` reads the configuration again, on
+    SIGHUP or when the daemon says so. Raises SchemaBehind.
     """
+    reload = Reload(config, reread)
+    reload.subscribe(logs.reload)
     if config.celery.pool == 'prefork' and not suspects:
         from wazo_webhookd import prefork
 
-        return prefork.run(config, line=None if line is None else socket.socket(fileno=line))
-    return Program(config, 1 if suspects else hands or config.celery.hands, suspects=suspects, line=line).run()
+        return prefork.run(config, reload, line=None if line is None else socket.socket(fileno=line))
+    hands = 1 if suspects else hands or config.celery.hands
+    return Program(config, hands, reload, suspects=suspects, line=line).run()
 
 
 class Program:
     """The worker as a process of its own."""
 
-    def __init__(self, config: Config, hands: int, *, suspects: bool, line: int | None) -> None:
+    def __init__(self, config: Config, hands: int, reload: Reload, *, suspects: bool, line: int | None) -> None:
         self._config = config
+        self._reload = reload
+        self._manager = Manager.from_environment()
         self._line = socket.socket(fileno=line) if line is not None else None
         self._misfit: Exception | None = None
         queue = config.celery.queue_name
@@ -81,10 +98,15 @@ class Program:
         name_process(self._config, f'{self._worker.hands} hands')
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         if self._line is not None:
             threading.Thread(target=self._listen, args=(self._line,), name='line', daemon=True).start()
         logger.info('working with %d hands on queue %s', self._worker.hands, self._queue)
+        self._manager.ready('starting')
+        watchdog = Watchdog(self._manager, self._worker.beats(), self._worker.sentence)
+        watchdog.start()
         self._worker.run(self._queue)
+        watchdog.let_end()
         if not self._departure.begun:
             self._departure.begin(BROKEN)  # Celery gave up: its log says why
         code = self._departure.wait(self._config.shutdown_grace + 10)
@@ -99,12 +121,27 @@ class Program:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         # Nothing that locks: the handler may have interrupted whoever holds the lock.
-        threading.Thread(target=self._departure.begin, args=(STOPPED,), kwargs={'signal': True}, daemon=True).start()
+        threading.Thread(target=self._stop, daemon=True).start()
+
+    def _stop(self) -> None:
+        self._manager.stopping(self._config.shutdown_grace + LEAVE_SECONDS)
+        self._departure.begin(STOPPED, signal=True)
+
+    def _on_hangup(self, number: int, frame: Any) -> None:
+        threading.Thread(target=self._read_again, daemon=True).start()
+
+    def _read_again(self) -> None:
+        self._manager.reloading()
+        self._reload()
+        self._manager.ready(self._worker.sentence())
 
     def _listen(self, line: socket.socket) -> None:
         while True:
             try:
-                if line.recv(64):
+                said = line.recv(64)
+                if RELOAD in said:
+                    self._reload()
+                if said:
                     continue
             except InterruptedError:
                 continue
@@ -195,6 +232,22 @@ class Worker:
         """Does a hand still run something?"""
         hands = self.front.desk.hands
         return bool(hands.busy or hands.lost)
+
+    def beats(self) -> dict[str, Callable[[], float]]:
+        """For each main loop, when it last came round."""
+        loop, recorder, keeper = self.front.loop, self.runtime.recorder, self.runtime.keeper
+
+        def broker() -> float:
+            loop.call(lambda: None)  # an idle one sleeps until somebody calls
+            return loop.beat
+
+        return {'recorder': lambda: recorder.beat, 'life': lambda: keeper.beat, 'broker': broker}
+
+    def sentence(self) -> str:
+        """How things are, for ``systemctl status``."""
+        hands = self.front.desk.hands
+        state = f'{hands.busy} of {hands.count} hands busy'
+        return state if self.front.switch.consuming else f'{state}, waiting for broker or database'
 
     def departure(self, stop: Callable[[], None], grace: float) -> Departure:
         return Departure(self.runtime, stop, grace)

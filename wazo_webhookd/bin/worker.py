@@ -68,10 +68,14 @@ def _run(asked: argparse.Namespace) -> int:
     from wazo_webhookd import config, logs, users, worker
 
     overrides: dict[str, Any] = {'config_file': asked.config_file, 'debug': asked.debug or None, 'user': asked.user}
-    settings = config.load({key: value for key, value in overrides.items() if value is not None})
+
+    def read() -> config.Config:
+        return config.load({key: value for key, value in overrides.items() if value is not None})
+
+    settings = read()
     users.become(settings.user, settings.log_file)
     logs.set_up(settings)
-    return worker.run(settings, hands=asked.hands, suspects=asked.suspects, line=asked.line)
+    return worker.run(settings, hands=asked.hands, suspects=asked.suspects, line=asked.line, reread=read)
 
 
 def _hands(text: str) -> int:
