@@ -55,8 +55,19 @@ def measure(events: int, rounds: int) -> dict[str, Any]:
     return {
         **middle,
         'ratios': {
-            'single / bare': round(median(s['per_second'] / b['per_second'] for s, b in zip(results['single'], results['bare'], strict=True)), 3),
-            'fan_out / single': round(median(f['per_second'] / s['per_second'] for f, s in zip(results['fan_out'], results['single'], strict=True)), 3),
+            'single / bare': round(
+                median(
+                    s['per_second'] / b['per_second'] for s, b in zip(results['single'], results['bare'], strict=True)
+                ),
+                3,
+            ),
+            'fan_out / single': round(
+                median(
+                    f['per_second'] / s['per_second']
+                    for f, s in zip(results['fan_out'], results['single'], strict=True)
+                ),
+                3,
+            ),
             'cpu single / bare': round(middle['single']['cpu_ms'] / reference['cpu_ms'], 2),
         },
     }

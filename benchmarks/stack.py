@@ -85,6 +85,18 @@ class Stack:
         )
         self._channel.basic_publish(message, self.site.bus.exchange, headers['name'])
 
+    def publish_past_exchange(self, body: str, headers: dict[str, Any]) -> None:
+        """Straight into the queue, as if its name were bound."""
+        message = amqp.Message(
+            body, application_headers=headers, content_type='application/json', content_encoding='utf-8'
+        )
+        self._channel.basic_publish(message, '', self.site.queue)
+
+    def succeeded(self) -> int:
+        """Attempts that ended well."""
+        statement = "SELECT count(*) FROM webhookd_subscription_log WHERE status = 'success'"
+        return int(self.site.query(statement)[0][0])
+
     def attempts(self) -> int:
         """Rows in the log of attempts."""
         return int(self.site.query('SELECT count(*) FROM webhookd_subscription_log')[0][0])
