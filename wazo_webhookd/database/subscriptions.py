@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     null,
     or_,
     select,
@@ -148,8 +149,7 @@ def _part(kind: str, *values: ColumnElement[Any]) -> Select[Any]:
     return select(literal(kind), *texts, null(), null(), null(), null(), position)
 
 
-def _statement_of_one() -> CompoundSelect[Any]:
-    uuid: ColumnElement[Any] = bindparam('uuid', type_=Text)
+def _statement_of_one(uuid: ColumnElement[Any]) -> CompoundSelect[Any]:
     nothing: ColumnElement[Any] = null()
     own = subscription.c
     return union_all(
@@ -170,16 +170,29 @@ def _statement_of_one() -> CompoundSelect[Any]:
     )
 
 
-_ONE: Final = _statement_of_one()
+_ONE: Final = _statement_of_one(bindparam('uuid', type_=Text))
 """Built once: building it costs more than asking it."""
+
+_PREPARED: Final = 'webhookd_one'
+
+
+def _parts_of_one(connection: Connection, uuid: str) -> Sequence[Any]:
+    """PostgreSQL plans the statement once per connection: planning takes longer than the rest together."""
+    if connection.dialect.name != 'postgresql':
+        return connection.execute(_ONE, {'uuid': uuid}).all()
+    if _PREPARED not in connection.info:
+        statement = _statement_of_one(literal_column('$1', Text))
+        text = statement.compile(dialect=connection.dialect, compile_kwargs={'literal_binds': True})
+        connection.exec_driver_sql(f'PREPARE {_PREPARED} (text) AS {text}')
+        connection.info[_PREPARED] = True
+    return connection.exec_driver_sql(f'EXECUTE {_PREPARED} (%s)', (uuid,)).all()
 
 
 def one(connection: Connection, uuid: str) -> Subscription | None:
     """In one statement: the common question of REST and workers."""
     parts: dict[str, list[Any]] = {'subscription': [], 'event': [], 'option': [], 'metadatum': []}
-    for part in connection.execute(_ONE, {'uuid': uuid}):
-        values = tuple(part)
-        parts[values[0]].append(values)
+    for part in _parts_of_one(connection, uuid):
+        parts[part[0]].append(part)
     if not parts['subscription']:
         return None
     row = parts['subscription'][0]
