@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ from wazo_webhookd.bus.inert import InertBusPublisher, LocalBus
 from wazo_webhookd.bus.outbox import ConfirmedChannel, OutboxSender
 from wazo_webhookd.bus.publisher import BusPublisher
 from wazo_webhookd.config import Config
-from wazo_webhookd.database import facts, schema
+from wazo_webhookd.database import facts, processes, schema
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.deliveries.admitter import Admitter
 from wazo_webhookd.deliveries.desk import Desk
@@ -357,6 +358,17 @@ class Controller:
         self.manager.reloading()
         self.reload()
         self.manager.ready(self.sentence())
+
+    def _on_worker_death(self, pid: int, code: int) -> None:
+        """What the dead one held can be given to others now."""
+        if not hasattr(self, 'admitter'):
+            return
+        try:
+            with self.database.transaction() as connection:
+                processes.end_worker(connection, socket.gethostname(), pid)
+        except DatabaseUnavailable:
+            logger.debug('the end of worker %d is noticed by its silence', pid)
+        self.admitter.workers_changed()
 
     def _on_session_deleted(self, body: Mapping[str, Any]) -> None:
         data = body.get('data')

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from wazo_webhookd import __version__
+from wazo_webhookd import __version__, celery
 from wazo_webhookd.auth import auth_verifier
 from wazo_webhookd.auth.master_tenant import MasterTenant
 from wazo_webhookd.auth.static import FixedToken, NoAuthClient, StaticAuthority, admin_token
@@ -62,7 +62,8 @@ class Standalone(Controller):
         self.token = admin_token(folder)
 
     def make_workers(self) -> None:
-        """Nothing before the database: the worker lives in this process (``make_deliveries``)."""
+        """The worker lives in this process (``make_deliveries``); guests may touch the Celery app before that."""
+        celery.configure(celery.app, self.config, standalone=True)
 
     def make_database(self) -> Database:
         schema.upgrade(self.config.db_uri)

@@ -66,6 +66,17 @@ def end(connection: Connection, id: str) -> None:
     )
 
 
+def end_worker(connection: Connection, host: str, pid: int) -> None:
+    """A worker process died: its life is over at once, not only when its silence is noticed."""
+    connection.execute(
+        update(_process)
+        .where(
+            _process.c.host == host, _process.c.pid == pid, _process.c.kind != 'daemon', _process.c.ended_at.is_(None)
+        )
+        .values(ended_at=clock_now())
+    )
+
+
 def bury(connection: Connection) -> list[str]:
     """End the lives that fell silent; returns their ids."""
     return list(
