@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import requests
 
-from ...auth.client import AuthClient
+if TYPE_CHECKING:
+    from ...auth.client import AuthClient
 
 TOKEN_SECONDS: Final = 3600
 TOKEN_MARGIN_SECONDS: Final = 300
@@ -116,6 +117,8 @@ class AccountsOfProcess:
 
     def at(self, auth: Mapping[str, Any]) -> Accounts:
         """``auth``: the configuration section of that name, credentials included."""
+        from ...auth.client import AuthClient  # brings Flask along, which a worker needs for a push only
+
         key = repr(sorted((name, str(value)) for name, value in auth.items()))
         with self._lock:
             if key not in self._known:
