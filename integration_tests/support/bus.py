@@ -43,6 +43,9 @@ class Bus:
         self._where = {'host': f'{host}:{port}', 'virtual_host': vhost, 'userid': username, 'password': 'guest'}
         self.exchange = exchange
         self.patience = 20.0
+        self.repetitions = 0
+        """How often something was done again because the broker did not confirm it."""
+
         self._connection: amqp.Connection | None = None
         self._channel: Any = None
 
@@ -107,6 +110,7 @@ class Bus:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.1)
+                self.repetitions += 1
 
     def _open(self) -> Any:
         if self._channel is None or not self._channel.is_open:

@@ -16,7 +16,7 @@ from integration_tests.support.until import until
 
 @dataclass(frozen=True)
 class Received:
-    """One request; header names in lower case, ``at`` is Unix seconds when its head was complete."""
+    """One request; header names in lower case, ``at`` is Unix seconds when it was complete, ``peer`` the sender's port."""
 
     method: str
     path: str
@@ -24,6 +24,7 @@ class Received:
     headers: dict[str, str]
     body: bytes
     at: float
+    peer: int = 0
 
     @property
     def delivery(self) -> str:
@@ -174,7 +175,8 @@ class _Connection(asyncio.Protocol):
         self.buffer = self.buffer[end + 4 + length :]
         method, target, *_ = first.split(' ')
         parts = urlsplit(target)
-        self.receiver.requests.append(Received(method, parts.path, parts.query, headers, body, time.time()))
+        peer = self.transport.get_extra_info('peername')[1]
+        self.receiver.requests.append(Received(method, parts.path, parts.query, headers, body, time.time(), peer))
         answer = self.receiver._answer_to(parts.path)
         if answer.delay:
             self.busy = True

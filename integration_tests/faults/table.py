@@ -1,0 +1,47 @@
+"""The table of what was lost: one row per fault, printed at the end of the session."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+
+SEED = os.environ.get('WEBHOOKD_TEST_SEED') or secrets.token_hex(3)
+"""Every moment and every victim is drawn from it: set the variable to repeat a run."""
+
+
+@dataclass
+class Row:
+    """``slowest``: the longest time from an event's acceptance to its arrival, in seconds."""
+
+    fault: str
+    events: int
+    lost: int
+    doubled: int
+    in_flight: int
+    seconds: float
+    slowest: float
+    seed: str = SEED
+
+    def __str__(self) -> str:
+        return ' | '.join(
+            (
+                f'{self.fault:<58}', f'{self.events:>6}', f'{self.lost:>4}', f'{self.doubled:>7}', f'{self.in_flight:>9}',
+                f'{self.seconds:>7.1f}', f'{self.slowest:>7.1f}', self.seed,
+            )
+        )  # fmt: skip
+
+
+@dataclass
+class Table:
+    rows: list[Row] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        head = (
+            f'{"fault":<58} | events | lost | doubled | in flight | seconds | slowest | seed   '
+            f'(WEBHOOKD_TEST_SEED={SEED} repeats it)'
+        )
+        return [head, *map(str, self.rows)]
+
+
+TABLE = Table()
