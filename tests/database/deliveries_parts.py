@@ -151,7 +151,7 @@ class Daemon:
     def again(self, *names: str) -> None:
         """Let periodic work be due."""
         for name in names or ('recount', 'scan', 'hands', 'expire', 'expire all', 'write', 'forget'):
-            self.admitter._due[name] = 0.0
+            self.admitter._due.soon(name)
 
     def receive(self, *events: Event) -> list[Any]:
         """A batch comes in; returns what was answered for each event."""

@@ -720,7 +720,7 @@ def test_a_resume_at_another_daemon_reaches_the_admitting_one(postgresql):
     before = len(one.sender.parcels)
     one.admitter.start()
     try:
-        until(lambda: one.admitter._listener.listening)
+        until(lambda: one.admitter._ears.listening)
         other.admitter.resume('a')
         until(lambda: len(one.sender.parcels) > before)
     finally:
@@ -735,7 +735,7 @@ def test_a_subscription_is_disabled_after_days_of_failures_and_told_before(daemo
         own = daemon.desk.admission.healths['sub:a']
         own.failing_since = daemon.desk.clock.now() - age
         own.circuit = 'closed'
-        daemon.desk.admission._consider_all('sub:a')
+        daemon.desk.admission.consider_all('sub:a')
         daemon.receive(event())
         daemon.round()
         fail(daemon, daemon.sender.uuids[-1], again_in=None)

@@ -429,7 +429,7 @@ def test_lanes_of_other_daemons_reach_the_admitting_one(postgresql):
         daemon.catalog.add('a')
     one.admitter.start()
     try:
-        until(lambda: one.desk.lease.held and one.admitter._listener.listening and one.desk.admission.window)
+        until(lambda: one.desk.lease.held and one.admitter._ears.listening and one.desk.admission.window.size)
         other.receive(event())
         until(lambda: one.sender.parcels)
     finally:

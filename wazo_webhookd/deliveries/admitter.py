@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
-from ..database import deliveries as rows
-from ..database import endpoints, processes
-from ..database.admission import LANES_CHANNEL
-from ..database.listen import Listener
-from ..domain.delivery import OUT, WORD_CHANNEL, Word, unpack_words
+from ..domain.admission import Admission
+from ..domain.delivery import Word
 from ..exceptions import DatabaseUnavailable
 from .announce import Announcer
-from .desk import Desk, heard_lanes, say_resumed
+from .desk import Desk
+from .ears import Ears
 from .lease import NotHeld
 from .message import Parcel
 from .outgoing import Outgoing
+from .records import Records
 from .sender import Sender
+from .status import DeliveriesStatus
 from .suspects import Suspects
-from .upkeep import WORKER, Upkeep
+from .timetable import NEVER, Timetable
+from .upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ WRITE_SECONDS: Final = 2.0
 EXPIRE_SECONDS: Final = 60.0
 EXPIRE_ALL_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
-STATUS_SECONDS: Final = 1.0
 WAITS: Final = (0.2, 0.5, 1.0, 2.0)
 
 
@@ -46,7 +45,7 @@ class Admitter:
     """Admits while this daemon has the lease; otherwise waits for it. Everything public is thread-safe.
 
     ``on_suspects(n)``: told how many deliveries have to go alone (the supervisor runs a process for them).
-    ``on_outbox()``: told that bus events were left in the outbox.
+    ``on_outbox()``: told that bus events were left in the outbox. ``status()``: see DeliveriesStatus.
     """
 
     def __init__(
@@ -61,45 +60,34 @@ class Admitter:
     ) -> None:
         self._desk = desk
         self._sender = sender
-        standalone = desk.database.is_sqlite
-        self._announcer = Announcer(origin_uuid, desk.life, on_outbox)
-        self._suspects = Suspects(on_suspects, standalone=standalone)
+        self._due = Timetable()
+        self._ears = Ears(desk.database, lambda: desk.lease.held, self._on_gap)
+        self._suspects = Suspects(on_suspects, standalone=desk.database.is_sqlite)
+        self._records = Records(desk, Announcer(origin_uuid, desk.life, on_outbox))
         self._outgoing = Outgoing(desk, sender)
-        self._upkeep = Upkeep(desk, self._suspects, self._announcer, retention_days)
-        self._listener = Listener(
-            desk.database, (WORD_CHANNEL, LANES_CHANNEL), self._on_notify, self._on_listening, name='admitter-listener'
-        )
-        self._words: deque[Word] = deque()
-        self._wrote: deque[str] = deque()
-        self._resumed: deque[str] = deque()
-        self._condition = threading.Condition()
-        self._woken = False
-        self._stopping = False
+        self._upkeep = Upkeep(desk, self._suspects, self._records, retention_days)
+        self.status = DeliveriesStatus(desk.database, lambda: sender.ready or not desk.lease.held)
         self._thread: threading.Thread | None = None
         self.beat = time.monotonic()
         """When its loop last came round."""
         self._admitting = False
-        self._due: dict[str, float] = {}
-        self._last_round = 0.0
-        self._last_status: tuple[float, dict[str, Any]] | None = None
-        desk.wake = self.wake
+        self._last_admission = 0.0
+        desk.wake = self._ears.wake
         sender.on_unsent = self._on_unsent
-        sender.on_change = self._on_broker
+        sender.on_change = self._ears.wake
 
     def start(self) -> None:
-        self._listener.start()
+        self._ears.start()
         self._thread = threading.Thread(target=self._run, name='admitter', daemon=True)
         self._thread.start()
 
     def stop(self, grace: float = 5.0) -> None:
         """Admit no more; what is out stays out. Lets another daemon take over at once."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify()
+        self._ears.end()
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(grace)
-        self._listener.stop()
+        self._ears.stop()
 
     def give_all_back(self) -> None:
         """Standalone, after the worker has stopped and before the admitter does: nothing is in anybody's hands."""
@@ -112,85 +100,27 @@ class Admitter:
 
     def hear(self, words: Iterable[Word]) -> None:
         """Attempts ended."""
-        self._words.extend(words)
-        self.wake()
+        self._ears.hear(words)
 
     def kick(self, subscription: str) -> None:
-        """Look at the rows of this subscription."""
-        self._wrote.append(subscription)
-        self.wake()
+        """Look at this subscription and its rows."""
+        self._ears.wrote([subscription])
 
     def workers_changed(self) -> None:
         """A worker came or went."""
-        self._due['hands'] = 0.0
-        self.wake()
-
-    def wake(self) -> None:
-        with self._condition:
-            self._woken = True
-            self._condition.notify()
+        self._due.soon('hands')
+        self._ears.wake()
 
     def resume(self, subscription: str) -> None:
         """End a disabling and close the circuits; what waits goes on. Raises DatabaseUnavailable."""
-        desk = self._desk
-        card = desk.catalog.card(subscription)
-        self._upkeep.resumed(subscription)
-        with desk.database.transaction() as connection:
-            trouble = endpoints.resume(connection, subscription, card.endpoint if card is not None else None)
-            if trouble and card is not None:
-                self._announcer.write(connection, 'resumed', card.document, 'healthy', None, None)
-            say_resumed(connection, subscription)
-        self._upkeep.resumed(subscription)
-        if trouble:
-            self._announcer.wake()
-        self.wake()
+        self._records.resume(subscription)
+        self._ears.wake()
 
-    def status(self) -> dict[str, Any]:
-        """``status`` (ok, fail), ``waiting``, ``out``, ``window``, ``oldest_waiting_seconds``; counts are null when the
-        database is away."""
-        now = time.monotonic()
-        if self._last_status is not None and now - self._last_status[0] < STATUS_SECONDS:
-            return dict(self._last_status[1])
-        try:
-            with self._desk.database.reading() as connection:
-                waiting, oldest = rows.waiting(connection)
-                out = rows.count(connection, OUT)
-                living = processes.living(connection)
-        except DatabaseUnavailable:
-            return dict.fromkeys(('waiting', 'out', 'window', 'oldest_waiting_seconds')) | {'status': 'fail'}
-        window = sum(max(0, row.hands - row.written_off) for row in living if row.kind == WORKER)
-        works = window > 0 and (self._sender.ready or not self._desk.lease.held)
-        answer = {
-            'status': 'ok' if works else 'fail',
-            'waiting': waiting,
-            'out': out,
-            'window': window,
-            'oldest_waiting_seconds': None if oldest is None else round(oldest, 3),
-        }
-        self._last_status = (now, answer)
-        return dict(answer)
-
-    def _on_notify(self, channel: str, payload: str) -> None:
-        if not self._desk.lease.held:
-            return
-        if channel == WORD_CHANNEL:
-            self.hear(unpack_words(payload))
-            return
-        wrote, resumed = heard_lanes(payload)
-        self._wrote.extend(wrote)
-        self._resumed.extend(resumed)
-        self.wake()
-
-    def _on_listening(self) -> None:
-        """What was said while nobody listened is lost: read the rows."""
-        self._due['recount'] = self._due['scan everything'] = 0.0
-        self.wake()
+    def _on_gap(self) -> None:
+        self._due.soon('recount', 'scan everything')
 
     def _on_unsent(self, parcels: Iterable[Parcel]) -> None:
         self._desk.not_sent((parcel.uuid, parcel.attempt, parcel.send) for parcel in parcels)
-
-    def _on_broker(self) -> None:
-        self.wake()
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -205,81 +135,71 @@ class Admitter:
                 wait = 0.0
             except DatabaseUnavailable as error:
                 self._desk.outage.began()
-                wait = self._troubled(failures, 'nothing is admitted: %s', error)
+                (logger.warning if failures == 0 else logger.debug)('nothing is admitted: %s', error)
+                wait = WAITS[min(failures, len(WAITS) - 1)]
                 failures += 1
-            except Exception as error:
+            except Exception:
                 logger.exception('the admitter failed and goes on')
-                wait = self._troubled(failures, 'after %r', error)
+                wait = WAITS[min(failures, len(WAITS) - 1)]
                 failures += 1
-            if not self._pause(wait):
+            at_least = wait if failures else self._last_admission + COLLECT_SECONDS - time.monotonic()
+            if not self._ears.wait(wait, at_least):
                 break
         self._end()
 
-    def _troubled(self, failures: int, message: str, error: Exception) -> float:
-        (logger.warning if failures == 0 else logger.debug)(message, error)
-        return WAITS[min(failures, len(WAITS) - 1)]
-
-    def _pause(self, wait: float) -> bool:
-        """Wait until something happens, at most ``wait`` seconds. False when it is time to end."""
-        with self._condition:
-            if not self._woken and not self._stopping and wait > 0:
-                self._condition.wait(wait)
-            early = self._last_round + COLLECT_SECONDS - time.monotonic()
-            if early > 0 and not self._stopping:
-                self._condition.wait_for(lambda: self._stopping, early)
-            self._woken = False
-            return not self._stopping
-
     def _round(self) -> float:
         """Everything that there is to do now; returns the seconds until there is more."""
-        desk = self._desk
+        desk, due = self._desk, self._due
         if not desk.lease.held:
             self._stand_aside()
             if not desk.lease.take():
                 return LEASE_SECONDS
         if not self._admitting:
             self._take_over()
-        if self._is_due('recount', RECOUNT_SECONDS):
-            self._upkeep.recount()
-        if self._is_due('scan everything', float('inf')):
-            self._upkeep.scan(everything=True)
-        if self._is_due('hands', HANDS_SECONDS if desk.admission.window else NO_HANDS_SECONDS):
-            self._upkeep.see_hands()
-        if self._is_due('scan', SCAN_SECONDS):
-            self._upkeep.scan()
+        self._keep_up()
         self._outgoing.put_back()
         wake_at = self._learn()
         if self._outgoing.admit():
-            self._last_round = time.monotonic()
+            self._last_admission = time.monotonic()
         self._send_suspect()
-        if (desk.admission.changed or desk.admission.news) and self._is_due('write', WRITE_SECONDS):
-            self._upkeep.write_down()
-        if self._is_due('expire', EXPIRE_SECONDS):
-            self._upkeep.expire()
-        if self._is_due('expire all', EXPIRE_ALL_SECONDS):
-            self._upkeep.expire(everything=True)
-        if self._is_due('forget', FORGET_SECONDS):
-            self._upkeep.forget()
-        return self._next_time(wake_at)
+        if desk.admission.has_news and due.is_due('write', WRITE_SECONDS):
+            self._records.write_down()
+        wait = due.seconds_until('recount', 'hands', 'scan', 'expire')
+        if desk.admission.has_news:
+            wait = min(wait, due.seconds_until('write'))
+        return wait if wake_at is None else max(0.0, min(wait, wake_at - desk.clock.now()))
+
+    def _keep_up(self) -> None:
+        """Periodic work."""
+        due, upkeep = self._due, self._upkeep
+        if due.is_due('recount', RECOUNT_SECONDS):
+            upkeep.recount()
+        if due.is_due('scan everything', NEVER):
+            upkeep.scan(everything=True)
+        if due.is_due('hands', HANDS_SECONDS if self._desk.admission.window.size else NO_HANDS_SECONDS):
+            upkeep.see_hands()
+        if due.is_due('scan', SCAN_SECONDS):
+            upkeep.scan()
+        if due.is_due('expire', EXPIRE_SECONDS):
+            upkeep.expire()
+        if due.is_due('expire all', EXPIRE_ALL_SECONDS):
+            upkeep.expire(everything=True)
+        if due.is_due('forget', FORGET_SECONDS):
+            upkeep.forget()
 
     def _learn(self) -> float | None:
-        """Hear what was said; returns the time (Unix seconds) of the next thing that falls due."""
+        """Take in what was said; returns the time (Unix seconds) of the next thing that falls due."""
         desk = self._desk
-        while self._resumed:
-            self._upkeep.resumed(self._resumed.popleft())
-        wrote = set()
-        while self._wrote:
-            wrote.add(self._wrote.popleft())
-        if wrote:
-            self._upkeep.wrote(wrote)
+        for subscription in self._ears.take_resumed():
+            self._records.resumed(subscription)
+        self._upkeep.wrote(set(self._ears.take_wrote()))
         now = desk.clock.now()
         with desk.lock:
             admission = desk.admission
             admission.open = self._sender.ready and not desk.unsent and not self._suspects.want_silence()
-            while self._words:
-                word = self._words.popleft()
+            for word in self._ears.take_words():
                 if word.verdict not in ('running', 'dropped') and self._suspects.ended(word.delivery):
-                    self._due['scan'] = 0.0  # its lane may have something due
+                    self._due.soon('scan')  # its lane may have something due
                 else:
                     admission.heard(word, now)
             return admission.tick(now)
@@ -294,21 +214,22 @@ class Admitter:
             self._suspects.sent(uuid, self._outgoing.send_suspect(uuid))
         self._suspects.tell()
 
+    # -- who admits --------------------------------------------------------------------------------
+
     def _take_over(self) -> None:
-        now = time.monotonic()
-        self._words.clear()
+        self._ears.forget()
         self._upkeep.take_over()
         self._admitting = True
         for name, seconds in (
             ('recount', RECOUNT_SECONDS),
             ('scan', SCAN_SECONDS),
-            ('hands', 0.0),
-            ('scan everything', float('inf')),
+            ('hands', HANDS_SECONDS),
+            ('scan everything', NEVER),
             ('expire', 1.0),
             ('expire all', EXPIRE_ALL_SECONDS),
             ('forget', FORGET_SECONDS),
         ):
-            self._due[name] = now + seconds
+            self._due.later(name, seconds)
         logger.info(
             'admitting: %d deliveries are out, %d subscriptions have some waiting',
             len(self._desk.admission.out),
@@ -316,38 +237,18 @@ class Admitter:
         )
 
     def _stand_aside(self) -> None:
-        self._words.clear()
-        self._wrote.clear()
-        self._resumed.clear()
+        self._ears.forget()
         if self._admitting:
             self._admitting = False
             with self._desk.lock:
-                self._desk.admission = type(self._desk.admission)(self._desk.rules)
-            self._suspects.waiting.clear()
-            self._suspects.out.clear()
-            self._suspects.tell()
-
-    def _is_due(self, name: str, every: float) -> bool:
-        now = time.monotonic()
-        if self._due.get(name, 0.0) > now:
-            return False
-        self._due[name] = now + every
-        return True
-
-    def _next_time(self, wake_at: float | None) -> float:
-        now = time.monotonic()
-        times = [self._due[name] - now for name in ('recount', 'hands', 'scan', 'expire')]
-        if self._desk.admission.changed or self._desk.admission.news:
-            times.append(self._due.get('write', 0.0) - now)
-        if wake_at is not None:
-            times.append(wake_at - self._desk.clock.now())
-        return max(0.0, min(times))
+                self._desk.admission = Admission(self._desk.rules)
+            self._suspects.forget()
 
     def _end(self) -> None:
         try:
             if self._desk.lease.held and self._admitting:
                 self._outgoing.put_back()
-                self._upkeep.write_down()
+                self._records.write_down()
         except Exception as error:
             logger.info('circuits could not be written down: %s', error)
         self._desk.lease.close()

@@ -14,7 +14,8 @@ from ..database import admission as admission_rows
 from ..database import endpoints
 from ..database.admission import LANES_CHANNEL, State
 from ..database.session import Database
-from ..domain.admission import Admission, Rules
+from ..domain.admission import Admission, Lane, Rules
+from ..domain.admission.lanes import own_key
 from ..domain.delivery import ORPHAN_SECONDS, WORD_BYTES
 from ..domain.event import Event
 from .clock import DatabaseClock, Outage
@@ -110,6 +111,15 @@ class Desk:
             if self.unsent:
                 self.admission.open = False
         self.wake()
+
+    def lane(self, subscription: str, tenant: str = '') -> Lane:
+        """Under ``lock``: the lane of a subscription, leading where the catalog says. One that the catalog does not
+        know stays where it was (``tenant``: whose it is if it is new)."""
+        card = self.catalog.card(subscription)
+        if card is not None:
+            return self.admission.lane(subscription, card.tenant_uuid, card.endpoint)
+        known = self.admission.lanes.get(subscription)
+        return known or self.admission.lane(subscription, tenant, own_key(subscription))
 
 
 def say_lanes(connection: Connection, lanes: Iterable[str]) -> None:

@@ -79,6 +79,12 @@ class Suspects:
             return False
         return bool(self.out) or (bool(self.waiting) and time.monotonic() - self._since > PATIENCE_SECONDS)
 
+    def forget(self) -> None:
+        """This daemon does not admit any more."""
+        self.waiting.clear()
+        self.out.clear()
+        self.tell()
+
     def tell(self) -> None:
         """Tell how many there are, if that changed."""
         number = len(self)

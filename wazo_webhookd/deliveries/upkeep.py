@@ -6,15 +6,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Connection
-
 from ..database import admission as admission_rows
 from ..database import deliveries as rows
-from ..database import endpoints, facts, processes
+from ..database import endpoints, processes
 from ..database.deliveries import DEATHS, SHARED_DEATHS, OutRow
-from ..domain.admission import Admission, Lane, News
-from .announce import Announcer
+from ..domain.admission import Admission
 from .desk import Desk
+from .records import Records
 from .suspects import Suspects
 
 logger = logging.getLogger(__name__)
@@ -30,10 +28,10 @@ CONDEMNED: Final = (
 class Upkeep:
     """Used by the admitter's thread only. Everything raises DatabaseUnavailable or NotHeld."""
 
-    def __init__(self, desk: Desk, suspects: Suspects, announcer: Announcer, retention_days: float) -> None:
+    def __init__(self, desk: Desk, suspects: Suspects, records: Records, retention_days: float) -> None:
         self._desk = desk
         self._suspects = suspects
-        self._announcer = announcer
+        self._records = records
         self._lifetime = retention_days * 86_400.0
         self._standalone = desk.database.is_sqlite
 
@@ -99,9 +97,9 @@ class Upkeep:
                 self._count([row for row in out if row.uuid not in taken])
                 for row in back:
                     if row.deaths < SHARED_DEATHS:  # it may be before what is in memory
-                        desk.admission.forget_waiting(self._lane(row.subscription_uuid, row.tenant_uuid))
+                        desk.admission.forget_waiting(self._desk.lane(row.subscription_uuid, row.tenant_uuid))
                 for subscription in known_disabled - desk.disabled:
-                    self._resumed_elsewhere(subscription)
+                    self._records.resumed(subscription)
             self._suspects.came_back(back, condemned)
         if back:
             logger.info("%d deliveries were in nobody's hands and wait again", len(back))
@@ -112,7 +110,7 @@ class Upkeep:
         shared = [row for row in out if row.deaths < SHARED_DEATHS]
         self._suspects.are_out(row for row in out if row.deaths >= SHARED_DEATHS)
         self._desk.admission.recount(
-            (row.uuid, self._lane(row.subscription_uuid, row.tenant_uuid), row.attempt, row.send) for row in shared
+            (row.uuid, self._desk.lane(row.subscription_uuid, row.tenant_uuid), row.attempt, row.send) for row in shared
         )
 
     def give_all_back(self) -> None:
@@ -137,7 +135,7 @@ class Upkeep:
     def _heed(self, found: Iterable[tuple[str, float]]) -> None:
         admission, now = self._desk.admission, self._desk.clock.now()
         for subscription, due in found:
-            lane = self._lane(subscription, '')
+            lane = self._desk.lane(subscription)
             if due > now:
                 admission.due(lane, due, now)
             elif not lane.waiting and not lane.hungry and not lane.picked:
@@ -147,7 +145,7 @@ class Upkeep:
         """Another daemon wrote rows of these lanes."""
         with self._desk.lock:
             for subscription in subscriptions:
-                self._desk.admission.wrote(self._lane(subscription, ''))
+                self._desk.admission.wrote(self._desk.lane(subscription))
 
     def expire(self, *, everything: bool = False) -> None:
         """End what waited for too long. ``everything`` also finds what retention was longer for; rarely."""
@@ -164,89 +162,5 @@ class Upkeep:
         """Let go of what there is nothing to know about, follow subscriptions that lead elsewhere now."""
         with self._desk.lock:
             for subscription in list(self._desk.admission.lanes):
-                self._lane(subscription, '')
+                self._desk.lane(subscription)
             self._desk.admission.forget_idle()
-
-    def _lane(self, subscription: str, tenant: str) -> Lane:
-        admission = self._desk.admission
-        card = self._desk.catalog.card(subscription)
-        if card is not None:
-            return admission.lane(subscription, card.tenant_uuid, card.endpoint)
-        return admission.lanes.get(subscription) or admission.lane(subscription, tenant, f'sub:{subscription}')
-
-    # -- what is written down ----------------------------------------------------------------------
-
-    def write_down(self) -> None:
-        """Write circuits and standings that changed class, and tell the bus what people want to know."""
-        desk = self._desk
-        now = desk.clock.now()
-        with desk.lock:
-            admission = desk.admission
-            changed, admission.changed = admission.changed, {}
-            news, admission.news = admission.news, []
-            lines = [
-                endpoints.as_row(admission.healths[key], admission.standing_of(key), now)
-                for key in changed
-                if key in admission.healths
-            ]
-            told = [_Told.of(item, subscription) for item in news for subscription in item.subscriptions]
-        if not lines and not told:
-            return
-        try:
-            with desk.lease.turn(), desk.lease.transaction() as (connection, state):
-                desk.see(connection, state)
-                endpoints.save(connection, lines)
-                for item in told:
-                    self._announce(connection, item)
-                if any(item.kind == 'disabled' for item in news):
-                    facts.bump(connection, endpoints.DISABLED_VERSION)
-        except BaseException:
-            with desk.lock:
-                if desk.admission is admission:
-                    admission.changed = changed | admission.changed
-                    admission.news = [*news, *admission.news]
-            raise
-        if told:
-            self._announcer.wake()
-        disabled = {item.health.key[4:] for item in news if item.kind == 'disabled'}
-        if disabled:
-            desk.disabled = desk.disabled | disabled
-
-    def _announce(self, connection: Connection, item: _Told) -> None:
-        card = self._desk.catalog.card(item.subscription)
-        if card is not None:
-            self._announcer.write(connection, item.kind, card.document, item.state, item.reason, item.since)
-
-    def resumed(self, subscription: str) -> None:
-        """Somebody resumed it: memory follows."""
-        desk = self._desk
-        with desk.lock:
-            desk.disabled = desk.disabled - {subscription}
-            self._resumed_elsewhere(subscription)
-
-    def _resumed_elsewhere(self, subscription: str) -> None:
-        card = self._desk.catalog.card(subscription)
-        self._desk.admission.resume(subscription, card.endpoint if card is not None else None)
-        self._desk.admission.wrote(self._lane(subscription, ''))
-
-
-class _Told:
-    """News as it was when it was new."""
-
-    def __init__(self, news: News, subscription: str) -> None:
-        health = news.health
-        self.kind = news.kind
-        self.subscription = subscription
-        self.state = _STATES[news.kind]
-        self.reason = health.reason
-        self.since = health.since
-        if news.kind == 'disabling':
-            self.reason = 'nothing but failures: it will be disabled unless a delivery succeeds'
-            self.since = health.failing_since
-
-    @classmethod
-    def of(cls, news: News, subscription: str) -> _Told:
-        return cls(news, subscription)
-
-
-_STATES: Final = {'resting': 'resting', 'recovered': 'healthy', 'disabling': 'degraded', 'disabled': 'disabled'}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wazo_webhookd.domain.admission import CLOSED, HALF_OPEN, OPEN, Admission, Health, Lane, Rules, Waiting
+from wazo_webhookd.domain.admission import CLOSED, HALF_OPEN, OPEN, Admission, Health, Lane, News, Rules, Waiting
 from wazo_webhookd.domain.delivery import Word
 
 RULES = Rules(open_after=3, rest=30, rest_max=100, disable_after=1000)
@@ -22,6 +22,10 @@ class World:
         self.rows: dict[str, list[str]] = {}
         self.now = 1000.0
         self.number = 0
+
+    @property
+    def news(self) -> list[News]:
+        return self.admission._lessons.news
 
     def lane(self, name: str, tenant: str = 'T', endpoint: str | None = None) -> Lane:
         return self.admission.lane(name, tenant, endpoint or f'{tenant}|{name}')
@@ -294,7 +298,7 @@ def test_silence_rests_all_that_lead_to_the_endpoint(world: World) -> None:
     assert world.arrive('b', 1, endpoint='T|host') == []
     assert world.admit() == []
 
-    news = [(item.kind, set(item.subscriptions)) for item in world.admission.news]
+    news = [(item.kind, set(item.subscriptions)) for item in world.news]
     assert news == [('resting', {'a'})]
     assert 'T|host' in world.admission.changed
 
@@ -313,7 +317,7 @@ def test_after_the_rest_one_probe_goes_and_its_answer_opens_the_gates(world: Wor
 
     world.finish(probe)
     assert len(world.admit()) == 2
-    assert [item.kind for item in world.admission.news] == ['resting', 'recovered']
+    assert [item.kind for item in world.news] == ['resting', 'recovered']
 
 
 def test_a_silent_probe_means_a_longer_rest(world: World) -> None:
@@ -549,7 +553,7 @@ def test_a_disabled_subscription_sends_nothing_until_it_is_resumed(world: World)
         world.admission.tick(world.now)
         world.finish(world.arrive('a', 1) or world.admit(), 'silent')
     assert world.admission.is_disabled('a')
-    assert [item.kind for item in world.admission.news if item.kind.startswith('disab')] == ['disabling', 'disabled']
+    assert [item.kind for item in world.news if item.kind.startswith('disab')] == ['disabling', 'disabled']
     world.later(10_000.0)
     assert world.admit() == []
 
@@ -581,7 +585,7 @@ def test_the_endpoint_may_be_the_subscription_itself(world: World) -> None:
     lane = world.lane_of('a')
     assert lane.endpoint.health.circuit == OPEN
     assert world.admission.own_health(lane) is lane.endpoint.health
-    assert [item.kind for item in world.admission.news] == ['resting']
+    assert [item.kind for item in world.news] == ['resting']
 
 
 def test_what_there_is_nothing_to_know_about_is_forgotten(world: World) -> None:

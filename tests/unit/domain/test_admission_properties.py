@@ -217,10 +217,11 @@ class Machine(RuleBasedStateMachine):
             assert lane.out == by_lane.get(id(lane), 0)
             assert lane.picked == 0
             assert not lane.hungry
+        assert admission.window.out == len(admission.out)
         assert admission.held == sum(len(lane.waiting or ()) for lane in admission.lanes.values())
         doubtful = sum(1 for out in admission.out.values() if out.endpoint.standing != 'proven')
-        assert admission._doubtful_out == doubtful
-        assert admission._reserved_out == sum(out.reserved for out in admission.out.values())
+        assert admission.window.doubtful == doubtful
+        assert admission.window.reserved == sum(out.reserved for out in admission.out.values())
         assert admission.held <= RULES.most_held + RULES.handful * len(admission.lanes)
 
     def teardown(self) -> None:

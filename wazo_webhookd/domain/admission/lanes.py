@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from .health import Health
@@ -120,6 +121,23 @@ class Lane:
         if self.endpoint.health.limit() == 0 or (self.health is not None and self.health.limit() == 0):
             return 0
         return 2 * self.endpoint.cap
+
+    def keep(self, uuids: Iterable[str]) -> None:
+        """Hold these in memory and no others."""
+        self.waiting = deque(uuids) or None
+
+    def append(self, uuid: str) -> None:
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(uuid)
+
+    def take(self, number: int) -> list[str]:
+        """The first ones, which are not held any more."""
+        assert self.waiting is not None
+        uuids = [self.waiting.popleft() for _ in range(number)]
+        if not self.waiting:
+            self.waiting = None
+        return uuids
 
     @property
     def idle(self) -> bool:

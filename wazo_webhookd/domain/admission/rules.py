@@ -56,13 +56,3 @@ class Rules:
     def most_out(self, processes: int) -> int:
         """The highest cap of an endpoint."""
         return max(2, self.caps_per_process * processes)
-
-
-def quarter(window: int) -> int:
-    """The part of the window that only proven endpoints with nothing out may use."""
-    return window // 4
-
-
-def half(window: int) -> int:
-    """How many deliveries of fresh and poor endpoints may be out together."""
-    return max(1, window // 2) if window > 0 else 0
