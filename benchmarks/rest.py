@@ -2,8 +2,8 @@
 
     python -m benchmarks.rest [--seconds S] [--rounds N] [--subscriptions N] [--json FILE]
 
-The daemon runs with PostgreSQL, RabbitMQ and a wazo-auth double; tokens are cached as by default. Rates are medians over
-the rounds, taken in turns; ratios are those within one round. Prints one table, and the goals that were met.
+The daemon runs with PostgreSQL, RabbitMQ and a wazo-auth double; tokens are cached as by default. Rates are medians
+over the rounds, taken in turns; ratios are those within one round. Prints one table, and the goals that were met.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def fill(database: Database, tenant: str, count: int) -> str:
         )  # fmt: skip
         facts.bump(connection, 'index_version')
     with database.own_connection(autocommit=True) as connection:
-        connection.exec_driver_sql('ANALYZE')
+        connection.exec_driver_sql('VACUUM ANALYZE')
     return uuids[0]
 
 
@@ -267,8 +267,9 @@ def judged(
     cost = {connections: ratio('list 100 of 100', 'list 100 of all', connections) for connections in CONNECTIONS}
     later = round(median(full, 0) - median(empty, 0), 2)
     memory = round(median(full, 1) - median(empty, 1), 1)
+    per_second = {f'{name}, {connections}': round(statistics.median(r)) for (name, connections), r in rates.items()}
     return {
-        'per_second': {f'{name}, {connections}': round(statistics.median(found)) for (name, connections), found in rates.items()},
+        'per_second': per_second,
         'ratio_to_bare': ratios,
         'cost_of_list_of_all_to_list_of_100': cost,
         'seconds_to_listening': {'none': median(empty, 0), 'all': median(full, 0)},
@@ -289,9 +290,8 @@ def shown(result: dict[str, Any]) -> str:
         to_bare = result['ratio_to_bare'].get(name, {}).get(int(connections))
         lines.append(f'{name:20} {connections:>11} {rate:>11} {"" if to_bare is None else to_bare:>8}')
     cost = result['cost_of_list_of_all_to_list_of_100']
-    lines.append(
-        f'cost of a list of 100 of all, to one of 100: {", ".join(f"{value} ({key})" for key, value in cost.items())}'
-    )
+    costs = ', '.join(f'{value} ({connections})' for connections, value in cost.items())
+    lines.append(f'cost of a list of 100 of all, to one of 100 of 100 (connections): {costs}')
     for what, unit in (('seconds_to_listening', 's to listening'), ('memory_mib', 'MiB')):
         values = result[what]
         lines.append(f'{unit}: {values["none"]} with no subscription, {values["all"]} with all')
