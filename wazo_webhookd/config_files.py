@@ -56,8 +56,10 @@ def read_key_file(path: Path, say: Say) -> Tree:
 
     Raises ConfigError when the file is there and a key is missing.
     """
-    text = _text(path, say)
+    told: list[str] = []
+    text = _text(path, told.append)
     if text is None:
+        say(f'{told[0]}: no service account: wazo-auth makes this file, or set auth.username and auth.password')
         return {}
     content = _parse(path, text)
     missing = [name for name in ('service_id', 'service_key') if not isinstance(content.get(name), str)]
