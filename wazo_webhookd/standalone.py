@@ -85,6 +85,7 @@ class Standalone(Controller):
 
     def make_bus(self) -> None:
         self.bus = LocalBus()
+        self.status.add_provider(self.bus.provide_status)
         self.publisher = InertBusPublisher()
 
     def start_outbox(self) -> None:
