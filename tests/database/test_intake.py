@@ -101,6 +101,21 @@ def test_a_daemon_that_does_not_admit_writes_what_waits(daemon):
     assert daemon.sender.parcels == []
 
 
+def test_rows_written_while_this_daemon_became_the_admitting_one_are_not_forgotten(daemon):
+    daemon.subscribe('a')
+    write = daemon.intake._write_unadmitted
+
+    def write_late(batch):
+        daemon.take_over()
+        write(batch)
+
+    daemon.intake._write_unadmitted = write_late
+    daemon.receive(event())
+    daemon.round()
+
+    assert len(daemon.sender.parcels) == 1
+
+
 def test_sequences_grow_from_batch_to_batch(admitting):
     admitting.subscribe('a')
     admitting.subscribe('b')

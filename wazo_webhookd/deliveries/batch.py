@@ -191,6 +191,16 @@ class Batch:
             if item.count:
                 desk.bodies.put(item.event.uuid, item.event.text)
 
+    def settle_unadmitted(self) -> None:
+        """It is committed as waiting; perhaps this daemon admits by now, and read the rows before they were there."""
+        desk = self._desk
+        if not desk.lease.held:
+            return
+        with desk.lock:
+            for item in self.items:
+                for subscription in item.uuids:
+                    desk.admission.wrote(desk.lane(subscription))
+
     def undo(self) -> None:
         """It is not, or nobody knows: admission forgets what was decided."""
         with self._desk.lock:

@@ -211,6 +211,7 @@ class Intake:
         with self._desk.database.transaction() as connection:
             batch.fill(connection, admission_rows.state(connection, intake=batch.guard), admitting=False)
             batch.committing = True
+        batch.settle_unadmitted()
 
     # -- the database is away ----------------------------------------------------------------------
 
