@@ -116,8 +116,8 @@ def add_backlog(database: Database, number: int, subscription: str) -> None:
             text(
                 'INSERT INTO webhookd_delivery (uuid, sequence, subscription_uuid, tenant_uuid, event_uuid, event_name,'
                 ' state, max_attempts, due_at, created_at, expires_at)'
-                " SELECT gen_random_uuid()::text, n, :subscription, :tenant, 'none', 'dead', 'waiting', 11, now(), now(),"
-                " now() + interval '30 days' FROM generate_series(1, :number) AS n"
+                " SELECT gen_random_uuid()::text, n, :subscription, :tenant, 'none', 'dead', 'waiting', 11,"
+                " now(), now(), now() + interval '30 days' FROM generate_series(1, :number) AS n"
             ),
             {'subscription': subscription, 'tenant': TENANT, 'number': number},
         )
@@ -146,7 +146,8 @@ class Line:
         self.intake = Intake(self.desk, self.sender, schedule, retention_days=30)
         self.admitter = Admitter(self.desk, self.sender, origin_uuid='origin', retention_days=30)
         self.ended = 0
-        self._heard, self.admitter.hear = self.admitter.hear, self._hear  # type: ignore[method-assign]  # counts
+        ears = self.admitter._ears
+        self._heard, ears.hear = ears.hear, self._hear  # type: ignore[method-assign]  # counts
         self._room = threading.Semaphore(PREFETCH)
         self._database = database
         self._keeper = threading.Thread(target=self._keep_alive, daemon=True)
