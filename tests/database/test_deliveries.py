@@ -17,13 +17,14 @@ from tests.database.deliveries_parts import (
     end_life,
     worker,
 )
-from wazo_webhookd.database import admission, endpoints, journal
+from wazo_webhookd.database import admission, counts, endpoints, journal, returns
 from wazo_webhookd.database import deliveries as rows
-from wazo_webhookd.database.deliveries import DEATHS, NewDelivery
+from wazo_webhookd.database.deliveries import NewDelivery
 from wazo_webhookd.database.dialect import is_about_data
 from wazo_webhookd.database.journal import JournalRow
 from wazo_webhookd.database.models import SubscriptionLog
 from wazo_webhookd.domain.admission import Health
+from wazo_webhookd.domain.admission.rules import DEATHS
 
 NOW = datetime.now(UTC)
 
@@ -211,8 +212,8 @@ def out(connection, uuid: str, age: float = 0.0, **more) -> None:
     add_delivery(connection, uuid, state='out', send=1, sent_at=ago(seconds=age), **more)
 
 
-def orphans(connection) -> list[rows.OutRow]:
-    return [row for row in rows.read_out(connection) if rows.is_orphan(row)]
+def orphans(connection) -> list[returns.OutRow]:
+    return [row for row in returns.read_out(connection) if returns.is_orphan(row)]
 
 
 def test_who_is_an_orphan(database):
@@ -226,7 +227,7 @@ def test_who_is_an_orphan(database):
         out(connection, 'bereft', 2, held_by='dead')
         out(connection, 'unheard of', 2, held_by='nobody')
         found = {row.uuid for row in orphans(connection)}
-        assert len(rows.read_out(connection)) == 5
+        assert len(returns.read_out(connection)) == 5
 
     assert found == {'old', 'bereft', 'unheard of'}
 
@@ -235,7 +236,7 @@ def test_an_orphan_waits_again_and_counts_a_death_only_if_it_was_held(database):
     with database.transaction() as connection:
         out(connection, 'old', 46)
         out(connection, 'bereft', 2, held_by='dead', deaths=1)
-        back = rows.take_back(connection, orphans(connection))
+        back = returns.take_back(connection, orphans(connection))
 
     assert {row.uuid: row.deaths for row in back} == {'old': 0, 'bereft': 2}
     found = deliveries(database)
@@ -252,7 +253,7 @@ def test_what_changed_since_it_was_read_is_left_alone(database, meanwhile):
         found = orphans(connection)
     change(database, 'a', **meanwhile)
     with database.transaction() as connection:
-        assert rows.take_back(connection, found) == []
+        assert returns.take_back(connection, found) == []
 
 
 def test_what_was_never_sent_is_put_back_as_if_it_had_not_been_out(database):
@@ -262,7 +263,7 @@ def test_what_was_never_sent_is_put_back_as_if_it_had_not_been_out(database):
     change(database, 'b', held_by='somebody')
     change(database, 'c', send=2)
     with database.transaction() as connection:
-        assert rows.put_back(connection, {('a', 1, 1), ('b', 1, 1), ('c', 1, 1)}) == 1
+        assert returns.put_back(connection, {('a', 1, 1), ('b', 1, 1), ('c', 1, 1)}) == 1
 
     found = deliveries(database)
     assert [(found[uuid].state, found[uuid].send) for uuid in 'abc'] == [('waiting', 0), ('out', 1), ('out', 2)]
@@ -281,7 +282,7 @@ def test_suspects_are_found(database):
     with database.transaction() as connection:
         for deaths in range(DEATHS + 1):
             add_delivery(connection, f'd{deaths}', deaths=deaths)
-        found = rows.suspects(connection)
+        found = returns.suspects(connection)
 
     assert found == [('d2', 'sub'), ('d3', 'sub'), ('d4', 'sub')]
 
@@ -291,7 +292,7 @@ def test_giving_up_leaves_a_log_row_that_says_why(database):
         add_event(connection, text='{"name": "call", "x": "\\u0000"}')
         out(connection, 'a', deaths=5, attempt=2)
         add_delivery(connection, 'b', state='success')
-        assert rows.give_up(connection, ['a', 'b', 'unknown'], 'it died') == ['a']
+        assert returns.give_up(connection, ['a', 'b', 'unknown'], 'it died') == ['a']
 
     row = deliveries(database)['a']
     assert (row.state, row.reason, row.ended_at is not None) == ('error', 'it died', True)
@@ -317,8 +318,8 @@ def test_what_waited_too_long_expires(database):
         add_delivery(connection, 'out', created_at=ago(days=31), expires_at=ago(days=1), state='out')
         add_delivery(connection, 'short', created_at=ago(days=2), expires_at=ago(days=1))
         add_delivery(connection, 'young')
-        assert rows.expire(connection, older_than=30 * 86400) == 1
-        assert rows.expire(connection, older_than=None) == 1
+        assert returns.expire(connection, older_than=30 * 86400) == 1
+        assert returns.expire(connection, older_than=None) == 1
 
     found = deliveries(database)
     assert {uuid: row.state for uuid, row in found.items()} == {
@@ -335,8 +336,8 @@ def test_expiring_goes_in_steps(database):
     with database.transaction() as connection:
         for number in range(5):
             add_delivery(connection, f'd{number}', created_at=ago(days=31), expires_at=ago(days=1))
-        assert rows.expire(connection, older_than=86400, most=3) == 3
-        assert rows.expire(connection, older_than=86400, most=3) == 2
+        assert returns.expire(connection, older_than=86400, most=3) == 3
+        assert returns.expire(connection, older_than=86400, most=3) == 2
 
 
 def test_what_waits_for_a_subscription_that_is_gone_is_cancelled(database):
@@ -345,10 +346,10 @@ def test_what_waits_for_a_subscription_that_is_gone_is_cancelled(database):
         add_delivery(connection, 'a', subscription='gone')
         add_delivery(connection, 'b', subscription='gone', state='out')
         add_delivery(connection, 'c', subscription='alive')
-        assert rows.cancel_gone(connection, 'gone') == 1
-        assert rows.cancel_gone(connection, 'alive') == 0
-        assert rows.has_subscription(connection, 'alive')
-        assert not rows.has_subscription(connection, 'gone')
+        assert returns.cancel_gone(connection, 'gone') == 1
+        assert returns.cancel_gone(connection, 'alive') == 0
+        assert returns.has_subscription(connection, 'alive')
+        assert not returns.has_subscription(connection, 'gone')
 
     found = deliveries(database)
     assert [(row.state, row.reason) for row in found.values()] == [
@@ -363,12 +364,12 @@ def test_what_waits_for_a_subscription_that_is_gone_is_cancelled(database):
 
 def test_how_many_wait_and_since_when(database):
     with database.transaction() as connection:
-        assert rows.waiting(connection) == (0, None)
+        assert counts.waiting(connection) == (0, None)
         add_delivery(connection, 'later', due_at=ago(seconds=-50))
-        assert rows.waiting(connection) == (1, None)
+        assert counts.waiting(connection) == (1, None)
         add_delivery(connection, 'old', due_at=ago(seconds=100))
-        count, oldest = rows.waiting(connection)
-        assert (count, rows.count(connection, 'out'), rows.waiting_of(connection, 'sub')) == (2, 0, 2)
+        count, oldest = counts.waiting(connection)
+        assert (count, counts.count(connection, 'out'), counts.waiting_of(connection, 'sub')) == (2, 0, 2)
 
     assert oldest == pytest.approx(100, abs=5)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from ..database import deliveries as rows
-from ..database import endpoints, subscriptions
+from ..database import counts, endpoints, subscriptions
 from ..database.session import Database
 from ..domain.admission import CLOSED, HALF_OPEN, OPEN, POOR
 from ..domain.endpoint import admission_key
@@ -32,8 +31,8 @@ def health(database: Database, subscription_uuid: str) -> dict[str, Any]:
                 subscription.config.get('url'),
             )
         known = endpoints.read(connection, {own, endpoint})
-        recent = rows.recent_attempts(connection, subscription_uuid, RECENT_SECONDS)
-        waiting = rows.waiting_of(connection, subscription_uuid)
+        recent = counts.recent_attempts(connection, subscription_uuid, RECENT_SECONDS)
+        waiting = counts.waiting_of(connection, subscription_uuid)
         now = database.now(connection)
     own_row, endpoint_row = known.get(own), known.get(endpoint)
     state, row = _state(own_row, endpoint_row, now)

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from ..database import deliveries as rows
-from ..database import journal
+from ..database import journal, returns
 from ..database.deliveries import Marked
 from ..domain.admission import Lane, Pick, Waiting
 from ..exceptions import DatabaseUnavailable
@@ -78,7 +78,7 @@ class Outgoing:
             return
         with desk.lease.turn(), desk.lease.transaction() as (connection, state):
             desk.see(connection, state)
-            rows.put_back(connection, unsent)
+            returns.put_back(connection, unsent)
         self._doubtful.clear()
         with desk.lock:
             desk.unsent -= unsent
@@ -132,8 +132,8 @@ class Outgoing:
                 desk.see(connection, state)
                 desk.catalog.catch_up(connection, state.index_version)
                 known = desk.catalog.card(subscription) is not None
-                cancelled = 0 if known else rows.cancel_gone(connection, subscription, CANCEL_ROWS)
-                puzzled = not known and not cancelled and rows.has_subscription(connection, subscription)
+                cancelled = 0 if known else returns.cancel_gone(connection, subscription, CANCEL_ROWS)
+                puzzled = not known and not cancelled and returns.has_subscription(connection, subscription)
             if cancelled:
                 logger.info('%d deliveries cancelled: subscription %s is gone', cancelled, subscription)
             now = desk.clock.now()
@@ -206,7 +206,7 @@ class Outgoing:
                 )
         if lost:
             logger.error('%d deliveries end as errors: their events are not in the journal', len(lost))
-            rows.give_up(connection, lost, 'the event is not in the journal any more')
+            returns.give_up(connection, lost, 'the event is not in the journal any more')
         return parcels, homeless
 
     def _drop(self, picks: Sequence[Pick]) -> None:

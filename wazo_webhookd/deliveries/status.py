@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..database import deliveries as rows
-from ..database import processes
+from ..database import counts, processes
 from ..database.session import Database
 from ..domain.delivery import OUT
 from ..exceptions import DatabaseUnavailable
 from .upkeep import WORKER
 
 FRESH_SECONDS: Final = 1.0
-COUNTS: Final = ('waiting', 'out', 'window', 'oldest_waiting_seconds')
+NAMES: Final = ('waiting', 'out', 'window', 'oldest_waiting_seconds')
 
 
 class DeliveriesStatus:
@@ -35,14 +34,14 @@ class DeliveriesStatus:
         try:
             answer = self._count()
         except DatabaseUnavailable:
-            return {'status': 'fail'} | dict.fromkeys(COUNTS)
+            return {'status': 'fail'} | dict.fromkeys(NAMES)
         self._last = (now, answer)
         return dict(answer)
 
     def _count(self) -> dict[str, Any]:
         with self._database.reading() as connection:
-            waiting, oldest = rows.waiting(connection)
-            out = rows.count(connection, OUT)
+            waiting, oldest = counts.waiting(connection)
+            out = counts.count(connection, OUT)
             living = processes.living(connection)
         window = sum(max(0, row.hands - row.written_off) for row in living if row.kind == WORKER)
         return {

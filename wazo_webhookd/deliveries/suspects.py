@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-from ..database.deliveries import DEATHS, SHARED_DEATHS, Marked, OutRow
+from ..database.deliveries import Marked
+from ..database.returns import OutRow
+from ..domain.admission.rules import DEATHS, SHARED_DEATHS
 
 logger = logging.getLogger(__name__)
 

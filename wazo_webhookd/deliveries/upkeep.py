@@ -8,9 +8,10 @@ from typing import Final
 
 from ..database import admission as admission_rows
 from ..database import deliveries as rows
-from ..database import endpoints, processes
-from ..database.deliveries import DEATHS, SHARED_DEATHS, OutRow
+from ..database import endpoints, processes, returns
+from ..database.returns import OutRow
 from ..domain.admission import Admission
+from ..domain.admission.rules import DEATHS, SHARED_DEATHS
 from .desk import Desk
 from .records import Records
 from .suspects import Suspects
@@ -46,13 +47,13 @@ class Upkeep:
             if age is not None:
                 desk.outage.ended(age)  # who had no database cannot have renewed its life
             healths = endpoints.load(connection)
-            out = rows.read_out(connection)
+            out = returns.read_out(connection)
             if self._standalone:  # whoever held them was this process, in an earlier life
-                back = rows.take_back(connection, out)
-                rows.give_up(connection, [row.uuid for row in back if row.deaths >= DEATHS], CONDEMNED)
+                back = returns.take_back(connection, out)
+                returns.give_up(connection, [row.uuid for row in back if row.deaths >= DEATHS], CONDEMNED)
                 out = []
             lanes = rows.scan_lanes(connection)
-            suspects = rows.suspects(connection)
+            suspects = returns.suspects(connection)
             with desk.lock:
                 opened = desk.admission.open
                 desk.admission = Admission(desk.rules)
@@ -84,14 +85,14 @@ class Upkeep:
         with desk.lease.turn(), desk.lease.transaction() as (connection, state):
             known_disabled = desk.disabled
             desk.see(connection, state)
-            out = rows.read_out(connection)
-            orphans = [row for row in out if rows.is_orphan(row)] if desk.outage.over else []
+            out = returns.read_out(connection)
+            orphans = [row for row in out if returns.is_orphan(row)] if desk.outage.over else []
             with desk.lock:
                 never_sent = {uuid for uuid, _, _ in desk.unsent}
             orphans = [row for row in orphans if row.uuid not in never_sent]
-            back = rows.take_back(connection, orphans)
+            back = returns.take_back(connection, orphans)
             condemned = [row.uuid for row in back if row.deaths >= DEATHS]
-            rows.give_up(connection, condemned, CONDEMNED)
+            returns.give_up(connection, condemned, CONDEMNED)
             taken = {row.uuid for row in back}
             with desk.lock:
                 self._count([row for row in out if row.uuid not in taken])
@@ -117,7 +118,7 @@ class Upkeep:
         """The workers have ended well and nothing is in anybody's hands (standalone, at the end)."""
         desk = self._desk
         with desk.lease.turn(), desk.lease.transaction() as (connection, _):
-            rows.take_back(connection, rows.read_out(connection), died=False)
+            returns.take_back(connection, returns.read_out(connection), died=False)
 
     # -- what waits --------------------------------------------------------------------------------
 
@@ -154,7 +155,9 @@ class Upkeep:
         while expired == EXPIRE_ROWS:
             with desk.lease.turn(), desk.lease.transaction() as (connection, state):
                 desk.see(connection, state)
-                expired = rows.expire(connection, older_than=None if everything else self._lifetime, most=EXPIRE_ROWS)
+                expired = returns.expire(
+                    connection, older_than=None if everything else self._lifetime, most=EXPIRE_ROWS
+                )
             if expired:
                 logger.info('%d deliveries expired', expired)
 

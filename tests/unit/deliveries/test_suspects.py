@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from wazo_webhookd.database.deliveries import DEATHS, Marked, OutRow
+from wazo_webhookd.database.deliveries import Marked
+from wazo_webhookd.database.returns import OutRow
 from wazo_webhookd.deliveries.suspects import Suspects
+from wazo_webhookd.domain.admission.rules import DEATHS
 
 
 def row(uuid: str, deaths: int) -> OutRow:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-DAY = 86_400.0
+DAY: Final = 86_400.0
+
+SHARED_DEATHS: Final = 2
+"""After so many deaths of workers that held it, a delivery is a suspect and goes alone."""
+
+DEATHS: Final = SHARED_DEATHS + 3
+"""After so many it is given up."""
 
 
 class CircuitConfig(Protocol):

@@ -1,0 +1,177 @@
+"""Deliveries that come back without an attempt, or end without one: orphans, unsent ones, suspects, expired ones.
+
+Every change is conditional on the state that it starts from; statements on a group go through it sorted by uuid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from ..domain.admission.rules import DEATHS, SHARED_DEATHS
+from ..domain.delivery import CANCELLED, EXPIRED, ORPHAN_SECONDS
+from .dialect import Statement, is_sqlite
+from .processes import SILENT_SECONDS
+
+REASON_CANCELLED: Final = 'subscription deleted'
+
+
+class OutRow(NamedTuple):
+    """A row out. ``age``: seconds since it was sent; ``holder``: kind of process that holds it, None when nobody does
+    or the holder is forgotten; ``holder_lives``: None when nobody holds it."""
+
+    uuid: str
+    subscription_uuid: str
+    tenant_uuid: str
+    attempt: int
+    send: int
+    deaths: int
+    age: float
+    held_by: str | None
+    holder: str | None
+    holder_lives: bool | None
+
+
+_READ_OUT = Statement(
+    'SELECT d.uuid, d.subscription_uuid, d.tenant_uuid, d.attempt, d.send, d.deaths,'
+    ' {EPOCH:{NOW}} - {EPOCH:d.sent_at}, d.held_by, p.kind,'
+    ' CASE WHEN d.held_by IS NULL THEN NULL'
+    ' ELSE coalesce(p.ended_at IS NULL AND p.seen_at > {AGO:silent}, :no) END'
+    ' FROM webhookd_delivery d LEFT JOIN webhookd_process p ON p.id = d.held_by'
+    " WHERE d.state = 'out'"
+)
+
+
+def read_out(connection: Connection) -> list[OutRow]:
+    """All rows that are out: at most a window."""
+    rows = connection.execute(_READ_OUT.on(connection), {'silent': SILENT_SECONDS, 'no': False})
+    return [OutRow._make((*row[:9], None if row[9] is None else bool(row[9]))) for row in rows]
+
+
+# -- coming back ------------------------------------------------------------------------------------
+
+_BACK = Statement(
+    "UPDATE webhookd_delivery SET state = 'waiting', held_by = NULL, deaths = deaths + :died"
+    " WHERE uuid = :uuid AND state = 'out' AND attempt = :attempt AND send = :send"
+    " AND coalesce(held_by, '') = :held_by"
+)
+_UNSENT = Statement(
+    "UPDATE webhookd_delivery SET state = 'waiting', send = send - 1"
+    " WHERE uuid = :uuid AND state = 'out' AND attempt = :attempt AND send = :send AND held_by IS NULL"
+)
+
+
+def is_orphan(row: OutRow) -> bool:
+    """Nobody has it in hand any more (architecture, 6.3)."""
+    return row.age > ORPHAN_SECONDS if row.holder_lives is None else not row.holder_lives
+
+
+def take_back(connection: Connection, orphans: Sequence[OutRow], *, died: bool = True) -> list[OutRow]:
+    """out -> waiting, with one death more for those that somebody held (unless ``died`` is False: it ended well).
+    Returns those that were still as read, with the deaths that they have now."""
+    done = []
+    for row in sorted(orphans):
+        more = int(died and row.held_by is not None)
+        result = connection.execute(
+            _BACK.on(connection),
+            {
+                'uuid': row.uuid,
+                'attempt': row.attempt,
+                'send': row.send,
+                'held_by': row.held_by or '',
+                'died': more,
+            },
+        )
+        if result.rowcount:
+            done.append(row._replace(deaths=row.deaths + more))
+    return done
+
+
+def put_back(connection: Connection, unsent: Iterable[tuple[str, int, int]]) -> int:
+    """out -> waiting, for (uuid, attempt, send) of which certainly no message was sent."""
+    count = 0
+    for uuid, attempt, send in sorted(unsent):
+        result = connection.execute(_UNSENT.on(connection), {'uuid': uuid, 'attempt': attempt, 'send': send})
+        count += result.rowcount
+    return count
+
+
+_SUSPECTS = Statement(
+    'SELECT uuid, subscription_uuid FROM webhookd_delivery'
+    " WHERE state = 'waiting' AND deaths >= :deaths AND deaths < :below_deaths"
+    ' AND due_at <= {BEGUN} AND expires_at > {BEGUN} ORDER BY due_at, sequence LIMIT :most'
+)
+_GIVE_UP = Statement(
+    "UPDATE webhookd_delivery SET state = 'error', ended_at = {NOW}, reason = :reason, held_by = NULL"
+    " WHERE uuid = :uuid AND state IN ('waiting', 'out')"
+)
+_GIVE_UP_LOG = (
+    'INSERT INTO webhookd_subscription_log'
+    ' (uuid, subscription_uuid, status, started_at, ended_at, attempts, max_attempts, event, detail)'
+    " SELECT d.uuid, d.subscription_uuid, 'error', d.sent_at, d.ended_at, d.attempt, d.max_attempts, {0}, {1}"
+    ' FROM webhookd_delivery d LEFT JOIN webhookd_journal j ON j.uuid = d.event_uuid WHERE d.uuid = :uuid'
+    ' ON CONFLICT (uuid, attempts) DO UPDATE'
+    " SET status = 'error', ended_at = excluded.ended_at, detail = excluded.detail"
+    " WHERE webhookd_subscription_log.status <> 'success'"
+)
+_GIVE_UP_LOG_POSTGRESQL = text(_GIVE_UP_LOG.format('CAST(j.body AS json)', 'CAST(:detail AS json)'))
+_GIVE_UP_LOG_SQLITE = text(_GIVE_UP_LOG.format('j.body', ':detail'))
+
+
+def suspects(connection: Connection, most: int = 100) -> list[tuple[str, str]]:
+    """Due deliveries that were in workers that died: (uuid, subscription uuid). Reads all that waits: rarely."""
+    rows = connection.execute(_SUSPECTS.on(connection), {'deaths': SHARED_DEATHS, 'below_deaths': DEATHS, 'most': most})
+    return [(uuid, subscription) for uuid, subscription in rows]
+
+
+def give_up(connection: Connection, uuids: Iterable[str], reason: str) -> list[str]:
+    """waiting or out -> error, with a log row that says why. Returns those that were so."""
+    done = []
+    for uuid in sorted(uuids):
+        if connection.execute(_GIVE_UP.on(connection), {'uuid': uuid, 'reason': reason}).rowcount:
+            log = _GIVE_UP_LOG_SQLITE if is_sqlite(connection) else _GIVE_UP_LOG_POSTGRESQL
+            connection.execute(log, {'uuid': uuid, 'detail': json.dumps({'error': reason})})
+            done.append(uuid)
+    return done
+
+
+# -- ending without an attempt ----------------------------------------------------------------------
+
+_EXPIRE = (
+    f"UPDATE webhookd_delivery SET state = '{EXPIRED}', ended_at = {{NOW}}, reason = :reason"
+    " WHERE state = 'waiting' AND uuid IN (SELECT uuid FROM webhookd_delivery"
+    " WHERE state = 'waiting' AND expires_at <= {BEGUN} {0} LIMIT :most)"
+)
+_EXPIRE_OLD = Statement(_EXPIRE.replace('{0}', 'AND created_at <= {AGO:age}'))
+_EXPIRE_ANY = Statement(_EXPIRE.replace('{0}', ''))
+_CANCEL_GONE = Statement(
+    f"UPDATE webhookd_delivery SET state = '{CANCELLED}', ended_at = {{NOW}}, reason = :reason"
+    " WHERE state = 'waiting' AND uuid IN (SELECT uuid FROM webhookd_delivery"
+    " WHERE state = 'waiting' AND subscription_uuid = :subscription AND NOT EXISTS"
+    ' (SELECT 1 FROM webhookd_subscription WHERE uuid = :subscription) ORDER BY uuid LIMIT :most)'
+)
+
+
+def expire(connection: Connection, *, older_than: float | None, most: int = 500) -> int:
+    """waiting -> expired for at most ``most`` whose time is over. ``older_than`` (seconds since they came in) lets an
+    index find them; None looks at all that waits: rarely."""
+    parameters: dict[str, Any] = {'reason': 'not delivered before it expired', 'most': most}
+    if older_than is None:
+        return connection.execute(_EXPIRE_ANY.on(connection), parameters).rowcount
+    return connection.execute(_EXPIRE_OLD.on(connection), {**parameters, 'age': older_than}).rowcount
+
+
+def cancel_gone(connection: Connection, subscription: str, most: int = 500) -> int:
+    """waiting -> cancelled for at most ``most`` of a subscription, if it does not exist."""
+    parameters = {'subscription': subscription, 'reason': REASON_CANCELLED, 'most': most}
+    return connection.execute(_CANCEL_GONE.on(connection), parameters).rowcount
+
+
+_HAS_SUBSCRIPTION = text('SELECT 1 FROM webhookd_subscription WHERE uuid = :subscription')
+
+
+def has_subscription(connection: Connection, subscription: str) -> bool:
+    return connection.execute(_HAS_SUBSCRIPTION, {'subscription': subscription}).first() is not None
