@@ -18,7 +18,7 @@ import psycopg2
 from integration_tests.faults.load import Load, Send
 from integration_tests.faults.table import SEED, TABLE, Row
 from integration_tests.support.receiver import Answer, Received, Receiver
-from integration_tests.support.site import Site
+from integration_tests.support.site import Rest, Site
 from integration_tests.support.until import until
 
 SETTLING = 2.5
@@ -43,7 +43,7 @@ class Flight:
 
 
 class Run(ExitStack):
-    """``chance`` draws the moments and the victims from the seed of the session. To be entered: it closes what it uses."""
+    """``chance`` draws moments and victims from the seed of the session. To be entered: it closes what it uses."""
 
     def __init__(
         self,
@@ -70,6 +70,16 @@ class Run(ExitStack):
         self.states = states or self._states
 
     # -- events ------------------------------------------------------------------------------------
+
+    def crowd(self, rest: Rest, count: int, *answers: Answer, always: Answer | None = None) -> tuple[str, ...]:
+        """So many receivers, each with a subscription; the names of their events. Much is in flight at any time,
+        however little is known of each endpoint."""
+        names = tuple(f'tick-{number}' for number in range(count))
+        self.receivers = [self.enter_context(Receiver()) for _ in names]
+        for number, (name, receiver) in enumerate(zip(names, self.receivers, strict=True)):
+            receiver.answer('/x', *answers[number::count], always=always)
+            rest.subscribe(receiver.url('/x'), [name])
+        return names
 
     def publish(self, events: int, pace: float, names: tuple[str, ...] = ('tick',)) -> Load:
         """Publish on the bus, as fast as ``pace`` a second, on a connection and a thread of their own."""
@@ -202,8 +212,9 @@ class Run(ExitStack):
 
     def _settle(self) -> None:
         """Wait until nothing more comes."""
-        with suppress(AssertionError):
-            until(lambda: not self.site.bus.depth(self.site.tasks_queue), 10, every=0.2)
+        if self.site.database:
+            with suppress(AssertionError):
+                until(lambda: not self.site.bus.depth(self.site.tasks_queue), 10, every=0.2)
         seen, since = -1, time.monotonic()
         deadline = since + 30
         while time.monotonic() - since < SETTLING and time.monotonic() < deadline:

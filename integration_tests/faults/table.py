@@ -24,12 +24,8 @@ class Row:
     seed: str = SEED
 
     def __str__(self) -> str:
-        return ' | '.join(
-            (
-                f'{self.fault:<58}', f'{self.events:>6}', f'{self.lost:>4}', f'{self.doubled:>7}', f'{self.in_flight:>9}',
-                f'{self.seconds:>7.1f}', f'{self.slowest:>7.1f}', self.seed,
-            )
-        )  # fmt: skip
+        numbers = f'{self.events:>6} | {self.lost:>4} | {self.doubled:>7} | {self.in_flight:>9}'
+        return f'{self.fault:<58} | {numbers} | {self.seconds:>7.1f} | {self.slowest:>7.1f} | {self.seed}'
 
 
 @dataclass

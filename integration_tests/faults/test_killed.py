@@ -14,7 +14,9 @@ pytestmark = pytest.mark.timeout(240)
 
 def working(site: Site, daemon: Daemon) -> list[psutil.Process]:
     """The daemon's workers that have told the database of themselves."""
-    known = {row[0] for row in site.query("SELECT pid FROM webhookd_process WHERE kind = 'worker' AND ended_at IS NULL")}
+    known = {
+        row[0] for row in site.query("SELECT pid FROM webhookd_process WHERE kind = 'worker' AND ended_at IS NULL")
+    }
     return [process for process in daemon.workers() if process.pid in known]
 
 

@@ -16,7 +16,7 @@ from integration_tests.support.until import until
 
 @dataclass(frozen=True)
 class Received:
-    """One request; header names in lower case, ``at`` is Unix seconds when it was complete, ``peer`` the sender's port."""
+    """One request; header names in lower case, ``at`` is Unix seconds when it was complete, ``peer`` a port."""
 
     method: str
     path: str

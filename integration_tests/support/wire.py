@@ -9,6 +9,7 @@ from typing import Any
 
 from integration_tests.support.ports import free_port
 
+
 class Wire:
     """Listens on ``port`` of 127.0.0.1 and carries every connection to ``target`` (a port there)."""
 

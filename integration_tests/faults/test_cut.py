@@ -1,0 +1,31 @@
+"""Workers whose connection to the broker is cut, again and again, while their attempts take longer than it lives."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration_tests.faults.run import Run
+from integration_tests.support.receiver import Answer
+from integration_tests.support.site import Site
+from integration_tests.support.wire import Wire
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_broker_connection_of_workers_cut(site: Site, size: str) -> None:
+    events, cuts, delay, pace = (80, 3, 1.5, 20) if size == 'short' else (500, 10, 3.0, 12)
+    with Run(f'broker connection of workers cut, {cuts} times', size, site) as run, Wire(site.rabbit.port) as wire:
+        broker = site.rabbit.url(site.vhost).replace(f':{site.rabbit.port}/', f':{wire.port}/')
+        daemon = site.daemon(celery={'start_workers': False, 'hands': 32})
+        workers = [site.worker(f'worker-{number}', celery={'broker': broker, 'hands': 32}) for number in range(2)]
+        names = run.crowd(daemon.ready().rest, 12, always=Answer(delay=delay))
+        load = run.publish(events, pace, names)
+        cut = 0
+        for number in run.moments(cuts, first=0.3, last=0.95):
+            load.at(number)
+            cut += wire.cut()
+        row = run.finish(120)
+
+        assert cut >= cuts, 'both workers were connected most of the time'
+        assert row.doubled == 0
+        assert all(worker.alive() for worker in workers)
