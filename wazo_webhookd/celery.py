@@ -9,6 +9,9 @@ from typing import Any, Final, Protocol
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.transport import pyamqp
+
+from wazo_webhookd.bus.ahead import ReadsAhead
 
 HOOK_RUNNER: Final = 'wazo_webhookd.plugins.subscription.celery_tasks.hook_runner_task'
 """Name of the task that runs services of the run contract, and deliveries which no service takes."""
@@ -17,6 +20,18 @@ MEMORY_POLLING_SECONDS: Final = 0.005
 HEARTBEAT_SECONDS: Final = 30
 
 app = Celery(task_cls='wazo_webhookd.attempts.task:HookTask')
+
+
+class BrokerConnection(ReadsAhead):
+    """Kombu's own, but reading ahead."""
+
+    Channel = pyamqp.Channel
+
+
+class BrokerTransport(pyamqp.Transport):
+    """Celery's way to RabbitMQ."""
+
+    Connection = BrokerConnection
 
 
 class CelerySettings(Protocol):
@@ -57,6 +72,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
     names = (settings.queue_name, suspects_queue(settings.queue_name))
     application.conf.update(
         broker_url='memory://' if standalone else settings.broker,
+        broker_transport=BrokerTransport if settings.broker.startswith('amqp://') and not standalone else None,
         broker_transport_options={'polling_interval': MEMORY_POLLING_SECONDS} if standalone else {},
         broker_heartbeat=None if standalone else HEARTBEAT_SECONDS,
         broker_connection_retry_on_startup=True,

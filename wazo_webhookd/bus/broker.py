@@ -12,6 +12,7 @@ import amqp
 from amqp.method_framing import frame_handler as amqp_frame_handler
 from amqp.serialization import dumps
 
+from .ahead import ReadsAhead
 from .message import UNREADABLE
 
 HEARTBEAT_SECONDS: Final = 15
@@ -64,7 +65,7 @@ def setting(section: Any, name: str, default: Any) -> Any:
 def connect(address: BrokerAddress, name: str) -> Any:
     """An open ``amqp.Connection``, called ``name`` in RabbitMQ's lists. Raises one of TROUBLE."""
     host = f'[{address.host}]' if ':' in address.host else address.host
-    connection = amqp.Connection(
+    connection = ReadsAhead(
         host=f'{host}:{address.port}',
         userid=address.username,
         password=address.password,
