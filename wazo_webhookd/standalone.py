@@ -78,7 +78,12 @@ class Standalone(Controller):
 
     def make_deliveries(self) -> None:
         self.worker = InProcessWorker(
-            self.config, self.database, self.services, lambda words: self.admitter.hear(words), hands=HANDS
+            self.config,
+            self.database,
+            self.services,
+            lambda words: self.admitter.hear(words),
+            on_hands=lambda: self.admitter.workers_changed(),
+            hands=HANDS,
         )
         self.workers = self.worker
         super().make_deliveries()

@@ -192,6 +192,7 @@ class Worker:
         on_misfit: Callable[[Exception], None],
         on_worn_out: Callable[[], None] = lambda: None,
         hear: Hear | None = None,
+        on_hands: Callable[[], None] = lambda: None,
         http: Any = None,
     ) -> None:
         self._config = config
@@ -205,7 +206,7 @@ class Worker:
             services=services,
             http=http or EgressClient(config.egress),
             rows=AttemptRows(database),
-            register=ProcessRegister(database, life, kind, socket.gethostname(), os.getpid()),
+            register=ProcessRegister(database, life, kind, socket.gethostname(), os.getpid(), on_hands=on_hands),
             life=life,
             limit_of=lru_cache(maxsize=256)(config.service_timeout),
             on_misfit=on_misfit,
@@ -282,9 +283,20 @@ class InProcessWorker:
     """Standalone's worker: the same, on Celery's in-memory transport, in threads of the daemon's process."""
 
     def __init__(
-        self, config: Config, database: Database, services: Services, hear: Hear, *, http: Any = None, hands: int = 0
+        self,
+        config: Config,
+        database: Database,
+        services: Services,
+        hear: Hear,
+        *,
+        on_hands: Callable[[], None] = lambda: None,
+        http: Any = None,
+        hands: int = 0,
     ) -> None:
-        """``hear``: takes the words after each commit. The services are loaded by the daemon."""
+        """``hear``: takes the words after each commit; ``on_hands``: called when there are more hands or fewer.
+
+        The services are loaded by the daemon.
+        """
         celery.configure(celery.app, config, standalone=True)
         import_tasks(config)
         self.life = str(uuid4())
@@ -298,6 +310,7 @@ class InProcessWorker:
             life=self.life,
             on_misfit=lambda misfit: logger.error('%s', misfit),
             hear=hear,
+            on_hands=on_hands,
             http=http,
         )
         self._departure = self._worker.departure(self._end, config.shutdown_grace)

@@ -28,6 +28,7 @@ from tests.database.deliveries_parts import (
     until,
     worker,
 )
+from wazo_webhookd.attempts.lives import ProcessRegister
 from wazo_webhookd.database.models import EndpointHealth, OutboxEvent
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.deliveries.health import health
@@ -805,6 +806,24 @@ def test_the_loop_serves_and_ends(daemon):
     assert len(daemon.sender.parcels) == 200
     assert set(states(daemon.database)) == {'success'}
     assert not daemon.desk.lease.held
+
+
+def test_hands_are_known_as_soon_as_a_worker_has_them(database, monkeypatch):
+    for name in ('HANDS_SECONDS', 'NO_HANDS_SECONDS'):
+        monkeypatch.setattr(f'wazo_webhookd.deliveries.admitter.{name}', 60.0)
+    daemon = Daemon(database, hands=0)
+    daemon.subscribe('a')
+    fill(database, 1)
+    daemon.admitter.start()
+    until(lambda: daemon.desk.lease.held and daemon.admitter._ears.listening)
+    told = daemon.admitter.workers_changed if database.is_sqlite else lambda: None
+    register = ProcessRegister(database, 'worker', 'worker', 'host', 7, on_hands=told)
+    register.begin(0)
+    register.renew(4, 0)
+    until(lambda: daemon.sender.parcels)
+    register.end()
+    until(lambda: daemon.desk.admission.window.size == 0)
+    daemon.admitter.stop()
 
 
 def test_a_broken_database_does_not_end_the_loop(daemon, monkeypatch):

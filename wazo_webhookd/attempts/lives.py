@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, Protocol
+
+from sqlalchemy import Connection
 
 from wazo_webhookd.database import processes, schema
 from wazo_webhookd.database.attempts import Send
@@ -121,7 +124,8 @@ class Life(threading.Thread):
         self._on_misfit = on_misfit
         self._tell = tell
         self._desk: Watched | None = None
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._look = threading.Event()
         self._begun = False
         self._told: tuple[int, int] | None = None
         self._next = 0.0
@@ -136,17 +140,25 @@ class Life(threading.Thread):
     def hold_all_soon(self) -> None:
         """The broker's connection was lost: what runs comes again elsewhere, so say at once that it is ours."""
         self._hold_all = True
+        self.look()
+
+    def look(self) -> None:
+        """Something may have changed (the capacity): do not sleep until the next round. From any thread."""
+        self._look.set()
 
     def stop(self, timeout: float = 3.0) -> None:
         """The life ends; its row says so when the database can be reached within the time."""
-        self._stopping.set()
+        self._stopping = True
+        self._look.set()
         if self.is_alive():
             self.join(timeout)
 
     def run(self) -> None:
-        while not self._stopping.wait(TICK_SECONDS):
+        while not self._stopping:
+            self._look.clear()
             self.beat = time.monotonic()
             self.tick()
+            self._look.wait(TICK_SECONDS)
         if self._begun:
             try:
                 self._rows.release(self.id)
@@ -217,26 +229,53 @@ class Life(threading.Thread):
 
 
 class ProcessRegister:
-    """The row in the table of processes. ``kind``: worker or suspects."""
+    """The row in the table of processes. ``kind``: worker or suspects.
 
-    def __init__(self, database: Database, id: str, kind: str, host: str, pid: int) -> None:
+    When its hands change, the admitter is told: by a notification of PostgreSQL, and with ``on_hands()``, called after
+    the commit, in standalone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        id: str,
+        kind: str,
+        host: str,
+        pid: int,
+        *,
+        on_hands: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._id = id
         self._kind = kind
         self._host = host
         self._pid = pid
+        self._on_hands = on_hands
+        self._told: tuple[int, int] | None = None
 
     def check(self) -> None:
         schema.check(self._database)
 
     def begin(self, hands: int) -> datetime:
-        with self._database.transaction() as connection:
+        with self._saying((hands, 0)) as connection:
             return processes.register(connection, self._id, self._kind, self._host, self._pid, hands)
 
     def renew(self, hands: int, written_off: int) -> datetime:
-        with self._database.transaction() as connection:
+        with self._saying((hands, written_off)) as connection:
             return processes.renew(connection, self._id, hands, written_off)
 
     def end(self) -> None:
-        with self._database.transaction() as connection:
+        with self._saying(None) as connection:
             processes.end(connection, self._id)
+
+    @contextmanager
+    def _saying(self, hands: tuple[int, int] | None) -> Iterator[Connection]:
+        """A transaction; who waits for hands hears of it when these are others than last time."""
+        changed = hands != self._told
+        with self._database.transaction() as connection:
+            yield connection
+            if changed:
+                processes.tell_hands(connection)
+        self._told = hands
+        if changed:
+            self._on_hands()

@@ -141,6 +141,7 @@ def with_hands(parts: Parts, hands: int) -> Runtime:
     desks.append(desk)
     keeper = _keeper(parts, clock, contact, capacity, parts.hear)
     keeper.watch(desk)
+    switch.on_change = keeper.look
     return Runtime(
         parts.config, parts.guest_config, parts.services, parts.http, schedule, parts.rows, recorder, clock, parts.life,
         keeper, front=Front(desk, loop, switch),

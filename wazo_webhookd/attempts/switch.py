@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from .loop import Loop
@@ -11,11 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 class Switch:
-    """``set_on`` and ``set_hands`` may be called from any thread; the broker's thread carries them out."""
+    """``set_on`` and ``set_hands`` may be called from any thread; the broker's thread carries them out.
+
+    ``on_change()`` is called when ``consuming`` may have changed.
+    """
 
     def __init__(self, loop: Loop, hands: int) -> None:
         self._loop = loop
         self._hands = hands
+        self.on_change: Callable[[], None] = lambda: None
         self._wanted = False
         self._task_consumer: Any = None
         self._qos: Any = None
@@ -29,6 +34,7 @@ class Switch:
     def set_on(self, on: bool) -> None:
         self._wanted = on
         self._loop.call(self._apply)
+        self.on_change()
 
     def set_hands(self, hands: int) -> None:
         self._hands = hands
@@ -39,10 +45,12 @@ class Switch:
         self._task_consumer, self._qos = task_consumer, qos
         self._consuming = True
         self._loop.call(self._apply)
+        self.on_change()
 
     def disconnected(self) -> None:
         self._task_consumer = self._qos = None
         self._consuming = False
+        self.on_change()
 
     def _apply(self) -> None:
         consumer, qos = self._task_consumer, self._qos
@@ -57,3 +65,4 @@ class Switch:
                 consumer.consume()
             else:
                 consumer.cancel()
+            self.on_change()

@@ -10,14 +10,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
 
 from ..exceptions import WebhookdError
+from .dialect import is_sqlite
 from .models import Process
 from .types import clock_now, seconds_ago
 
 RENEW_SECONDS: Final = 5
 SILENT_SECONDS: Final = 15
+
+HANDS_CHANNEL: Final = 'webhookd_hands'
+"""Where it is said that a worker came, went, or has more or fewer hands."""
 
 _process = Process.__table__
 
@@ -75,6 +79,12 @@ def end_worker(connection: Connection, host: str, pid: int) -> None:
         )
         .values(ended_at=clock_now())
     )
+
+
+def tell_hands(connection: Connection) -> None:
+    """Once this transaction is committed, whoever listens on HANDS_CHANNEL reads which workers live (PostgreSQL)."""
+    if not is_sqlite(connection):
+        connection.execute(select(func.pg_notify(HANDS_CHANNEL, '')))
 
 
 def bury(connection: Connection) -> list[str]:

@@ -61,7 +61,7 @@ class Admitter:
         self._desk = desk
         self._sender = sender
         self._due = Timetable()
-        self._ears = Ears(desk.database, lambda: desk.lease.held, self._on_gap)
+        self._ears = Ears(desk.database, lambda: desk.lease.held, self.workers_changed, self._on_gap)
         self._suspects = Suspects(on_suspects, standalone=desk.database.is_sqlite)
         self._records = Records(desk, Announcer(origin_uuid, desk.life, on_outbox))
         self._outgoing = Outgoing(desk, sender)
@@ -107,7 +107,7 @@ class Admitter:
         self._ears.wrote([subscription])
 
     def workers_changed(self) -> None:
-        """A worker came or went."""
+        """A worker came or went, or has other hands."""
         self._due.soon('hands')
         self._ears.wake()
 
@@ -117,7 +117,7 @@ class Admitter:
         self._ears.wake()
 
     def _on_gap(self) -> None:
-        self._due.soon('recount', 'scan everything')
+        self._due.soon('recount', 'scan everything', 'hands')
 
     def _on_unsent(self, parcels: Iterable[Parcel]) -> None:
         self._desk.not_sent((parcel.uuid, parcel.attempt, parcel.send) for parcel in parcels)
@@ -223,7 +223,7 @@ class Admitter:
         for name, seconds in (
             ('recount', RECOUNT_SECONDS),
             ('scan', SCAN_SECONDS),
-            ('hands', HANDS_SECONDS),
+            ('hands', NO_HANDS_SECONDS),  # workers that start with this daemon come a moment later
             ('scan everything', NEVER),
             ('expire', 1.0),
             ('expire all', EXPIRE_ALL_SECONDS),

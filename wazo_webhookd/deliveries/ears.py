@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..database.admission import LANES_CHANNEL
 from ..database.listen import Listener
+from ..database.processes import HANDS_CHANNEL
 from ..database.session import Database
 from ..domain.delivery import WORD_CHANNEL, Word, unpack_words
 from .desk import heard_lanes
@@ -17,15 +18,21 @@ _Said = TypeVar('_Said')
 
 
 class Ears:
-    """``listens()``: is it worth listening (does this daemon admit)? ``on_gap()`` is called when something may have
-    been said while nobody heard it: the rows have to be read."""
+    """``listens()``: is it worth listening (does this daemon admit)? ``on_hands()`` is called when workers came or
+    went, ``on_gap()`` when something may have been said while nobody heard it: the rows have to be read."""
 
-    def __init__(self, database: Database, listens: Callable[[], bool], on_gap: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        listens: Callable[[], bool],
+        on_hands: Callable[[], None],
+        on_gap: Callable[[], None],
+    ) -> None:
         self._listens = listens
+        self._on_hands = on_hands
         self._on_gap = on_gap
-        self._listener = Listener(
-            database, (WORD_CHANNEL, LANES_CHANNEL), self._on_notify, self._on_listening, name='admitter-listener'
-        )
+        channels = (WORD_CHANNEL, LANES_CHANNEL, HANDS_CHANNEL)
+        self._listener = Listener(database, channels, self._on_notify, self._on_listening, name='admitter-listener')
         self._words: deque[Word] = deque()
         self._wrote: deque[str] = deque()
         self._resumed: deque[str] = deque()
@@ -72,6 +79,9 @@ class Ears:
             return
         if channel == WORD_CHANNEL:
             self.hear(unpack_words(payload))
+            return
+        if channel == HANDS_CHANNEL:
+            self._on_hands()
             return
         wrote, resumed = heard_lanes(payload)
         self._resumed.extend(resumed)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -209,6 +210,24 @@ def test_thread_ends_the_life(world: World) -> None:
 
     assert world.register.calls[-1] == ('end',)
     assert world.rows.held == []  # what it leaves is nobody's
+
+
+def test_change_of_capacity_is_said_without_waiting_for_the_next_round(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('wazo_webhookd.attempts.lives.TICK_SECONDS', 60.0)
+    said = threading.Event()
+    renew = world.register.renew
+    monkeypatch.setattr(world.register, 'renew', lambda *capacity: (renew(*capacity), said.set())[0])
+    world.life.tick()
+    world.life.start()
+    world.capacity = (9, 0)
+    world.life.look()
+    heard = said.wait(5)
+    world.life.stop(5)
+
+    assert heard
+    assert ('renew', 9, 0) in world.register.calls
 
 
 class Switchable:

@@ -128,3 +128,16 @@ def test_message_is_settled_on_the_loops_thread(loop: Loop) -> None:
 def test_message_of_a_lost_connection_raises_nothing() -> None:
     BrokerMessage(KombuMessage(OSError('gone')), None).acknowledge()
     BrokerMessage(KombuMessage(OSError('gone')), None).give_back()
+
+
+def test_whatever_may_change_what_it_takes_is_told(loop: Loop) -> None:
+    seen: list[bool] = []
+    switch = Switch(loop, 8)
+    switch.on_change = lambda: seen.append(switch.consuming)
+    switch.connected(TaskConsumer(), Qos(8))
+    loop.run()
+    switch.set_on(True)
+    loop.run()
+    switch.disconnected()
+
+    assert seen == [False, False, False, True, False]
