@@ -26,7 +26,7 @@ TOKEN_FILE = '~/.local/share/wazo-webhookd/token'
 
 def environment(folder: Path, bin_folder: Path) -> dict[str, str]:
     """A home of its own, our commands first, packages installed beside ours instead of among them."""
-    kept = {name: value for name, value in os.environ.items() if name in ('LANG', 'TMPDIR', 'PIP_INDEX_URL')}
+    kept = {name: value for name, value in os.environ.items() if name in ('LANG', 'TMPDIR')}
     return {
         **kept,
         'HOME': str(folder / 'home'),
@@ -35,12 +35,7 @@ def environment(folder: Path, bin_folder: Path) -> dict[str, str]:
         'NO_COLOR': '1',
         'PYTHONUNBUFFERED': '1',
         'PYTHONPATH': str(folder / 'installed'),
-        'PIP_TARGET': str(folder / 'installed'),
-        'PIP_NO_DEPS': '1',
-        'PIP_NO_BUILD_ISOLATION': '0',
         'PIP_DISABLE_PIP_VERSION_CHECK': '1',
-        'PIP_QUIET': '1',
-        'WERKZEUG_RUN_MAIN': '',
     }
 
 
@@ -50,6 +45,8 @@ def wrapper(name: str, port: int) -> str:
     cases = f'{harmless}) ;; {alone}) set -- "$@" --port {port} ;; *) echo needs servers: say so >&2; exit 99 ;;'
     if name == 'python3':
         cases = '*) ;;'
+    elif name == 'pip':
+        cases = '*) set -- "$@" --quiet --no-deps --no-build-isolation --target "$PYTHONPATH" ;;'
     elif name == 'wazo-webhookd-demo':
         cases = f'*) set -- "$@" --port {port} ;;'
     return f'#!/bin/sh\ncase " $* " in {cases} esac\nexec {Path(sys.executable).parent}/{name} "$@"\n'
@@ -62,7 +59,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     work, programs = tmp_path / 'work', tmp_path / 'bin'
     for folder in (tmp_path / 'home', work / '.venv', programs):
         folder.mkdir(parents=True)
-    for name in ('wazo-webhookd', *ONLY_WITH_SERVERS, 'python3', 'wazo-webhookd-demo'):
+    for name in ('wazo-webhookd', *ONLY_WITH_SERVERS, 'python3', 'pip', 'wazo-webhookd-demo'):
         (programs / name).write_text(wrapper(name, port))
         (programs / name).chmod(0o755)
     (work / '.venv' / 'bin').symlink_to(programs)

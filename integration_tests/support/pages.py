@@ -248,9 +248,6 @@ def _do(block: Block, after: Block | None, shell: Shell, before: str, found: lis
     orders = block.orders
     if 'stop' in orders:
         shell.stop(orders['stop'])
-    if 'not run' in orders:
-        assert orders['not run'], 'not run: why?'
-        return before
     if 'output' in orders:
         name = orders['output']
         seen = shell.printed(name, block.text) if name else before
@@ -263,6 +260,9 @@ def _do(block: Block, after: Block | None, shell: Shell, before: str, found: lis
         path.write_text(shell.here(block.text), encoding='utf-8')
         if block.language != 'yaml':
             return before
+    if 'not run' in orders:
+        assert orders['not run'], 'not run: why?'
+        return before
     if block.language == 'yaml':
         found += [f'{block.place}: {slip}' for slip in slips(block.text)]
         return before
