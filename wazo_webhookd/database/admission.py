@@ -78,8 +78,8 @@ def state(connection: Connection, *, fenced: bool = False, intake: Guard | None 
         until = time.monotonic() + OTHERS_SECONDS
         while not connection.execute(_ALONE, {'key': _INTAKE_LOCK}).scalar_one() and time.monotonic() < until:
             time.sleep(_ALONE_WAIT)
-    now, *numbers = connection.execute(_STATEMENTS[fenced, shared].on(connection), parameters).one()[:4]
-    return State(round(now, 3) if sqlite else now, *numbers)  # SQLite's clock has milliseconds, its arithmetic errs
+    [(now, *numbers)] = _STATEMENTS[fenced, shared].rows(connection, **parameters)
+    return State(round(now, 3) if sqlite else now, *numbers[:3])  # SQLite's clock has milliseconds, its arithmetic errs
 
 
 def announce_session(connection: Connection, life: str) -> bool:

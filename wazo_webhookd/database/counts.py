@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 
 from ..domain.delivery import OUT, WAITING
 from .dialect import Statement
@@ -18,26 +18,28 @@ _WAITING = Statement(
 )
 
 
-_COUNT = {state: text(f"SELECT count(*) FROM webhookd_delivery WHERE state = '{state}'") for state in (WAITING, OUT)}
-_COUNT_LANE = text(
+_COUNT = {
+    state: Statement(f"SELECT count(*) FROM webhookd_delivery WHERE state = '{state}'") for state in (WAITING, OUT)
+}
+_COUNT_LANE = Statement(
     "SELECT count(*) FROM webhookd_delivery WHERE subscription_uuid = :subscription AND state = 'waiting'"
 )
 
 
 def waiting(connection: Connection) -> tuple[int, float | None]:
     """How many wait, and for how many seconds the one that fell due first has (None: nothing is due)."""
-    count, seconds = connection.execute(_WAITING.on(connection)).one()
+    [(count, seconds)] = _WAITING.rows(connection)
     return count, None if seconds is None or seconds < 0 else float(seconds)
 
 
 def count(connection: Connection, state: str) -> int:
     """How many are in this state; for states with an index of their own."""
-    return int(connection.execute(_COUNT[state]).scalar_one())
+    return int(_COUNT[state].rows(connection)[0][0])
 
 
 def waiting_of(connection: Connection, subscription: str) -> int:
     """How many of this subscription wait."""
-    return int(connection.execute(_COUNT_LANE, {'subscription': subscription}).scalar_one())
+    return int(_COUNT_LANE.rows(connection, subscription=subscription)[0][0])
 
 
 class Recent(NamedTuple):

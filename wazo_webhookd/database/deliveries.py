@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from ..domain.admission.rules import DEATHS, SHARED_DEATHS
 from ..domain.delivery import OUT, WAITING
@@ -55,7 +55,7 @@ _NEW_COLUMNS = (
     'uuid, sequence, subscription_uuid, tenant_uuid, event_uuid, event_name, state, attempt, send, max_attempts,'
     ' due_at, sent_at, deaths, created_at, expires_at'
 )
-_INSERT = text(
+_INSERT = Statement(
     f'INSERT INTO webhookd_delivery ({_NEW_COLUMNS})'
     " SELECT u, s, w, t, e, n, CASE WHEN o THEN 'out' ELSE 'waiting' END, 1, CASE WHEN o THEN 1 ELSE 0 END,"
     ' :max_attempts, :due_at, CASE WHEN o THEN CAST(:now AS timestamptz) END, 0, :now, :expires_at'
@@ -63,7 +63,7 @@ _INSERT = text(
     ' CAST(:tenant_uuid AS text[]), CAST(:event_uuid AS text[]), CAST(:event_name AS text[]), CAST(:out AS bool[]))'
     ' AS new(u, s, w, t, e, n, o) ON CONFLICT DO NOTHING'
 )
-_INSERT_SQLITE = (
+_INSERT_SQLITE = Statement(
     f'INSERT INTO webhookd_delivery ({_NEW_COLUMNS})'
     ' VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING'
 )
@@ -80,14 +80,14 @@ def insert(
 ) -> None:
     """Write them in one statement; those that are there already stay as they are. ``now`` is the database's clock.
 
-    Raises ValueError or sqlalchemy.exc.DBAPIError for a text that no column takes.
+    Raises what dialect.is_about_data recognises for a text that no column takes.
     """
     if not rows:
         return
     if is_sqlite(connection):
         at, due, expires = (moment(connection, value) for value in (now, due_at, expires_at))
-        connection.exec_driver_sql(
-            _INSERT_SQLITE,
+        _INSERT_SQLITE.many(
+            connection,
             [
                 (
                     *row[:6],
@@ -105,7 +105,7 @@ def insert(
         return
     parameters: dict[str, Any] = dict(zip(NewDelivery._fields, map(list, zip(*rows, strict=True)), strict=True))
     parameters.update(now=now, due_at=due_at, expires_at=expires_at, max_attempts=max_attempts)
-    connection.execute(_INSERT, parameters)
+    _INSERT.change(connection, **parameters)
 
 
 # -- going out --------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ _REPEAT = Statement(
     " WHERE uuid {IN:uuids} AND state = 'out' AND attempt = 1 AND send = 1 AND held_by IS NULL"
     ' RETURNING uuid, subscription_uuid, event_uuid, attempt, send, max_attempts, {EPOCH:sent_at}'
 )
-_READ_LANES = text(
+_READ_LANES = Statement(
     'SELECT lane.w, d.uuid, d.due, d.at FROM unnest(CAST(:lanes AS text[]), CAST(:limits AS int[])) WITH ORDINALITY'
     ' AS lane(w, most, number) CROSS JOIN LATERAL (SELECT uuid, due_at <= now() AS due,'
     ' CAST(extract(epoch FROM due_at) AS float8) AS at, due_at, sequence FROM webhookd_delivery'
@@ -141,13 +141,11 @@ def mark_out(connection: Connection, uuids: Iterable[str], *, suspects: bool = F
     wanted = list(uuids)
     if not wanted:
         return []
-    rows = connection.execute(
-        _MARK.on(connection),
-        {
-            'uuids': members(connection, wanted),
-            'from_deaths': SHARED_DEATHS if suspects else 0,
-            'below_deaths': DEATHS if suspects else SHARED_DEATHS,
-        },
+    rows = _MARK.rows(
+        connection,
+        uuids=members(connection, wanted),
+        from_deaths=SHARED_DEATHS if suspects else 0,
+        below_deaths=DEATHS if suspects else SHARED_DEATHS,
     )
     return [Marked(*row) for row in rows]
 
@@ -157,8 +155,7 @@ def mark_again(connection: Connection, uuids: Iterable[str]) -> list[Marked]:
     wanted = list(uuids)
     if not wanted:
         return []
-    rows = connection.execute(_REPEAT.on(connection), {'uuids': members(connection, wanted)})
-    return [Marked(*row) for row in rows]
+    return [Marked(*row) for row in _REPEAT.rows(connection, uuids=members(connection, wanted))]
 
 
 def read_lanes(connection: Connection, lanes: Mapping[str, int]) -> dict[str, LaneRows]:
@@ -166,15 +163,10 @@ def read_lanes(connection: Connection, lanes: Mapping[str, int]) -> dict[str, La
     found: dict[str, list[tuple[str, bool, float]]] = {lane: [] for lane in lanes}
     if is_sqlite(connection):
         for lane, most in lanes.items():
-            rows = connection.execute(
-                _READ_LANE_SQLITE.on(connection), {'lane': lane, 'most': most, 'below_deaths': SHARED_DEATHS}
-            )
+            rows = _READ_LANE_SQLITE.rows(connection, lane=lane, most=most, below_deaths=SHARED_DEATHS)
             found[lane] = [(uuid, bool(due), at) for uuid, due, at in rows]
     elif lanes:
-        rows = connection.execute(
-            _READ_LANES,
-            {'lanes': list(lanes), 'limits': list(lanes.values()), 'below_deaths': SHARED_DEATHS},
-        )
+        rows = _READ_LANES.rows(connection, lanes=list(lanes), limits=list(lanes.values()), below_deaths=SHARED_DEATHS)
         for lane, uuid, due, at in rows:
             found[lane].append((uuid, due, at))
     return {lane: _lane_rows(rows_, lanes[lane]) for lane, rows_ in found.items()}
@@ -202,4 +194,4 @@ def scan_lanes(connection: Connection) -> list[tuple[str, float]]:
 
     The index is skipped through: the cost grows with the lanes, not with what waits in them.
     """
-    return [(lane, due) for lane, due in connection.execute(_SCAN.on(connection)) if due is not None]
+    return [(lane, due) for lane, due in _SCAN.rows(connection) if due is not None]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
-from .dialect import is_sqlite, sqlite_text
+from .dialect import Statement, is_sqlite, sqlite_text
 from .models import JournalEvent
 
 _journal = JournalEvent.__table__
@@ -30,10 +30,10 @@ class JournalRow(NamedTuple):
 
 _COLUMNS = ', '.join(JournalRow._fields)
 _TYPES = ('text', 'text', 'text', 'text', 'timestamptz', 'text', 'int', 'text', 'text')
-_INSERT_SQLITE = (
+_INSERT_SQLITE = Statement(
     f'INSERT INTO webhookd_journal ({_COLUMNS}) VALUES ({", ".join("?" * len(_TYPES))}) ON CONFLICT DO NOTHING'
 )
-_INSERT = text(
+_INSERT = Statement(
     f'INSERT INTO webhookd_journal ({_COLUMNS}) SELECT * FROM unnest('
     + ', '.join(f'CAST(:{name} AS {type_}[])' for name, type_ in zip(JournalRow._fields, _TYPES, strict=True))
     + ') ON CONFLICT DO NOTHING'
@@ -43,18 +43,15 @@ _INSERT = text(
 def insert(connection: Connection, rows: Sequence[JournalRow]) -> None:
     """Write them in one statement; those that are there already stay as they are.
 
-    Raises ValueError (UnicodeEncodeError) or sqlalchemy.exc.DBAPIError for a text that no column takes.
+    Raises what dialect.is_about_data recognises for a text that no column takes.
     """
     if not rows:
         return
     if is_sqlite(connection):
-        connection.exec_driver_sql(
-            _INSERT_SQLITE,
-            [row._replace(received_at=sqlite_text(row.received_at)) for row in rows],  # type: ignore[arg-type]  # as the column type writes it
-        )
+        _INSERT_SQLITE.many(connection, [(*row[:4], sqlite_text(row.received_at), *row[5:]) for row in rows])
     else:
-        columns = zip(*rows, strict=True)
-        connection.execute(_INSERT, dict(zip(JournalRow._fields, map(list, columns), strict=True)))
+        columns = map(list, zip(*rows, strict=True))
+        _INSERT.change(connection, **dict(zip(JournalRow._fields, columns, strict=True)))
 
 
 def known_fingerprints(connection: Connection, fingerprints: Iterable[str]) -> dict[str, int]:

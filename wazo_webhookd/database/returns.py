@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from ..domain.admission.rules import DEATHS, SHARED_DEATHS
 from ..domain.delivery import CANCELLED, EXPIRED, ORPHAN_SECONDS
-from .dialect import Statement, is_sqlite
+from .dialect import Statement
 from .processes import SILENT_SECONDS
 
 REASON_CANCELLED: Final = 'subscription deleted'
@@ -47,7 +47,7 @@ _READ_OUT = Statement(
 
 def read_out(connection: Connection) -> list[OutRow]:
     """All rows that are out: at most a window."""
-    rows = connection.execute(_READ_OUT.on(connection), {'silent': SILENT_SECONDS, 'no': False})
+    rows = _READ_OUT.rows(connection, silent=SILENT_SECONDS, no=False)
     return [OutRow._make((*row[:9], None if row[9] is None else bool(row[9]))) for row in rows]
 
 
@@ -75,28 +75,17 @@ def take_back(connection: Connection, orphans: Sequence[OutRow], *, died: bool =
     done = []
     for row in sorted(orphans):
         more = int(died and row.held_by is not None)
-        result = connection.execute(
-            _BACK.on(connection),
-            {
-                'uuid': row.uuid,
-                'attempt': row.attempt,
-                'send': row.send,
-                'held_by': row.held_by or '',
-                'died': more,
-            },
-        )
-        if result.rowcount:
+        parameters = {'attempt': row.attempt, 'send': row.send, 'held_by': row.held_by or '', 'died': more}
+        if _BACK.change(connection, uuid=row.uuid, **parameters):
             done.append(row._replace(deaths=row.deaths + more))
     return done
 
 
 def put_back(connection: Connection, unsent: Iterable[tuple[str, int, int]]) -> int:
     """out -> waiting, for (uuid, attempt, send) of which certainly no message was sent."""
-    count = 0
-    for uuid, attempt, send in sorted(unsent):
-        result = connection.execute(_UNSENT.on(connection), {'uuid': uuid, 'attempt': attempt, 'send': send})
-        count += result.rowcount
-    return count
+    return sum(
+        _UNSENT.change(connection, uuid=uuid, attempt=attempt, send=send) for uuid, attempt, send in sorted(unsent)
+    )
 
 
 _SUSPECTS = Statement(
@@ -108,32 +97,28 @@ _GIVE_UP = Statement(
     "UPDATE webhookd_delivery SET state = 'error', ended_at = {NOW}, reason = :reason, held_by = NULL"
     " WHERE uuid = :uuid AND state IN ('waiting', 'out')"
 )
-_GIVE_UP_LOG = (
+_GIVE_UP_LOG = Statement(
     'INSERT INTO webhookd_subscription_log'
     ' (uuid, subscription_uuid, status, started_at, ended_at, attempts, max_attempts, event, detail)'
-    " SELECT d.uuid, d.subscription_uuid, 'error', d.sent_at, d.ended_at, d.attempt, d.max_attempts, {0}, {1}"
-    ' FROM webhookd_delivery d LEFT JOIN webhookd_journal j ON j.uuid = d.event_uuid WHERE d.uuid = :uuid'
-    ' ON CONFLICT (uuid, attempts) DO UPDATE'
+    " SELECT d.uuid, d.subscription_uuid, 'error', d.sent_at, d.ended_at, d.attempt, d.max_attempts, {JSON:j.body},"
+    ' {JSON::detail} FROM webhookd_delivery d LEFT JOIN webhookd_journal j ON j.uuid = d.event_uuid'
+    ' WHERE d.uuid = :uuid ON CONFLICT (uuid, attempts) DO UPDATE'
     " SET status = 'error', ended_at = excluded.ended_at, detail = excluded.detail"
     " WHERE webhookd_subscription_log.status <> 'success'"
 )
-_GIVE_UP_LOG_POSTGRESQL = text(_GIVE_UP_LOG.format('CAST(j.body AS json)', 'CAST(:detail AS json)'))
-_GIVE_UP_LOG_SQLITE = text(_GIVE_UP_LOG.format('j.body', ':detail'))
 
 
 def suspects(connection: Connection, most: int = 100) -> list[tuple[str, str]]:
     """Due deliveries that were in workers that died: (uuid, subscription uuid). Reads all that waits: rarely."""
-    rows = connection.execute(_SUSPECTS.on(connection), {'deaths': SHARED_DEATHS, 'below_deaths': DEATHS, 'most': most})
-    return [(uuid, subscription) for uuid, subscription in rows]
+    return _SUSPECTS.rows(connection, deaths=SHARED_DEATHS, below_deaths=DEATHS, most=most)
 
 
 def give_up(connection: Connection, uuids: Iterable[str], reason: str) -> list[str]:
     """waiting or out -> error, with a log row that says why. Returns those that were so."""
     done = []
     for uuid in sorted(uuids):
-        if connection.execute(_GIVE_UP.on(connection), {'uuid': uuid, 'reason': reason}).rowcount:
-            log = _GIVE_UP_LOG_SQLITE if is_sqlite(connection) else _GIVE_UP_LOG_POSTGRESQL
-            connection.execute(log, {'uuid': uuid, 'detail': json.dumps({'error': reason})})
+        if _GIVE_UP.change(connection, uuid=uuid, reason=reason):
+            _GIVE_UP_LOG.change(connection, uuid=uuid, detail=json.dumps({'error': reason}))
             done.append(uuid)
     return done
 
@@ -158,20 +143,19 @@ _CANCEL_GONE = Statement(
 def expire(connection: Connection, *, older_than: float | None, most: int = 500) -> int:
     """waiting -> expired for at most ``most`` whose time is over. ``older_than`` (seconds since they came in) lets an
     index find them; None looks at all that waits: rarely."""
-    parameters: dict[str, Any] = {'reason': 'not delivered before it expired', 'most': most}
+    reason = 'not delivered before it expired'
     if older_than is None:
-        return connection.execute(_EXPIRE_ANY.on(connection), parameters).rowcount
-    return connection.execute(_EXPIRE_OLD.on(connection), {**parameters, 'age': older_than}).rowcount
+        return _EXPIRE_ANY.change(connection, reason=reason, most=most)
+    return _EXPIRE_OLD.change(connection, reason=reason, most=most, age=older_than)
 
 
 def cancel_gone(connection: Connection, subscription: str, most: int = 500) -> int:
     """waiting -> cancelled for at most ``most`` of a subscription, if it does not exist."""
-    parameters = {'subscription': subscription, 'reason': REASON_CANCELLED, 'most': most}
-    return connection.execute(_CANCEL_GONE.on(connection), parameters).rowcount
+    return _CANCEL_GONE.change(connection, subscription=subscription, reason=REASON_CANCELLED, most=most)
 
 
-_HAS_SUBSCRIPTION = text('SELECT 1 FROM webhookd_subscription WHERE uuid = :subscription')
+_HAS_SUBSCRIPTION = Statement('SELECT 1 FROM webhookd_subscription WHERE uuid = :subscription')
 
 
 def has_subscription(connection: Connection, subscription: str) -> bool:
-    return connection.execute(_HAS_SUBSCRIPTION, {'subscription': subscription}).first() is not None
+    return bool(_HAS_SUBSCRIPTION.rows(connection, subscription=subscription))

@@ -26,7 +26,7 @@ from .upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
-COLLECT_SECONDS: Final = 0.002
+COLLECT_SECONDS: Final = 0.005
 """Words come in groups; the next round waits this long after the last one, so that rows are marked in groups too."""
 
 LEASE_SECONDS: Final = 2.0
