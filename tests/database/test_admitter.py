@@ -241,17 +241,21 @@ class Commit:
 
     def __init__(self, daemon: Daemon) -> None:
         self.how = ''
-        self._transaction = daemon.desk.lease.transaction
-        daemon.desk.lease.transaction = self.transaction
+        lease = daemon.desk.lease
+        lease.transaction = self.failing(lease.transaction)
+        lease.marking = self.failing(lease.marking)
 
-    @contextmanager
-    def transaction(self, **more):
-        with self._transaction(**more) as value:
-            yield value
-            if self.how == 'before':
+    def failing(self, transaction):
+        @contextmanager
+        def failing(**more):
+            with transaction(**more) as value:
+                yield value
+                if self.how == 'before':
+                    raise DatabaseUnavailable
+            if self.how == 'after':
                 raise DatabaseUnavailable
-        if self.how == 'after':
-            raise DatabaseUnavailable
+
+        return failing
 
 
 @pytest.mark.parametrize('how', ['before', 'after'])

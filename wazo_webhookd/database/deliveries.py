@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from ..domain.admission.rules import DEATHS, SHARED_DEATHS
 from ..domain.delivery import OUT, WAITING
+from .admission import EPOCH
 from .dialect import Statement, is_sqlite, members, moment
 
 
@@ -110,11 +111,16 @@ def insert(
 
 # -- going out --------------------------------------------------------------------------------------
 
-_MARK = Statement(
+_MARK_ROWS = (
     "UPDATE webhookd_delivery SET state = 'out', send = send + 1, sent_at = {NOW}, held_by = NULL"
     " WHERE uuid {IN:uuids} AND state = 'waiting' AND due_at <= {BEGUN} AND expires_at > {BEGUN}"
-    ' AND deaths >= :from_deaths AND deaths < :below_deaths'
+    ' AND deaths >= :from_deaths AND deaths < :below_deaths %s'
     ' RETURNING uuid, subscription_uuid, event_uuid, attempt, send, max_attempts, {EPOCH:sent_at}'
+)
+_MARK = Statement(_MARK_ROWS % '')
+_MARK_FENCED = Statement(
+    'WITH fence AS MATERIALIZED (SELECT number FROM webhookd_fact WHERE name = :fact FOR SHARE) '
+    + _MARK_ROWS % 'AND (SELECT number FROM fence) = :epoch'
 )
 _REPEAT = Statement(
     'UPDATE webhookd_delivery SET sent_at = {NOW}'
@@ -136,17 +142,25 @@ _READ_LANE_SQLITE = Statement(
 )
 
 
-def mark_out(connection: Connection, uuids: Iterable[str], *, suspects: bool = False) -> list[Marked]:
-    """waiting -> out, with the next send, for those that are due; what is not returned stays what it is."""
+def mark_out(
+    connection: Connection, uuids: Iterable[str], *, suspects: bool = False, epoch: int | None = None
+) -> list[Marked]:
+    """waiting -> out, with the next send, for those that are due; what is not returned stays what it is.
+
+    ``epoch`` (PostgreSQL): only if it still is the one of admission, which then stays so until the transaction ends.
+    """
     wanted = list(uuids)
     if not wanted:
         return []
-    rows = _MARK.rows(
-        connection,
-        uuids=members(connection, wanted),
-        from_deaths=SHARED_DEATHS if suspects else 0,
-        below_deaths=DEATHS if suspects else SHARED_DEATHS,
-    )
+    parameters: dict[str, Any] = {
+        'uuids': members(connection, wanted),
+        'from_deaths': SHARED_DEATHS if suspects else 0,
+        'below_deaths': DEATHS if suspects else SHARED_DEATHS,
+    }
+    if epoch is None or is_sqlite(connection):
+        rows = _MARK.rows(connection, **parameters)
+    else:
+        rows = _MARK_FENCED.rows(connection, **parameters, epoch=epoch, fact=EPOCH)
     return [Marked(*row) for row in rows]
 
 

@@ -47,6 +47,14 @@ class Lease(Protocol):
         """Within ``turn``. Raises NotHeld, or DatabaseUnavailable; nothing is committed then (or nobody knows)."""
         ...
 
+    def marking(self) -> AbstractContextManager[Connection]:
+        """The same for a statement that asks for the epoch itself; call ``check`` when it finds nothing to do."""
+        ...
+
+    def check(self, connection: Connection) -> None:
+        """Raises NotHeld if another daemon has taken over."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -72,6 +80,12 @@ class SoleLease:
     def transaction(self, intake: Guard | None = None) -> Iterator[tuple[Connection, State]]:
         with self._database.transaction() as connection:
             yield connection, rows.state(connection)
+
+    def marking(self) -> AbstractContextManager[Connection]:
+        return self._database.transaction()
+
+    def check(self, connection: Connection) -> None:
+        """Nobody can."""
 
     def close(self) -> None:
         self.held = False
@@ -136,15 +150,20 @@ class SessionLease:
 
     @contextmanager
     def transaction(self, intake: Guard | None = None) -> Iterator[tuple[Connection, State]]:
+        with self.marking() as connection:
+            state = rows.state(connection, fenced=True, intake=intake)
+            if state.epoch != self._epoch:
+                raise NotHeld
+            yield connection, state
+
+    @contextmanager
+    def marking(self) -> Iterator[Connection]:
         connection = self._connection
         if connection is None or not self.held:
             raise NotHeld
         try:
             with connection.begin():
-                state = rows.state(connection, fenced=True, intake=intake)
-                if state.epoch != self._epoch:
-                    raise NotHeld
-                yield connection, state
+                yield connection
         except NotHeld:
             self._lose()
             raise
@@ -154,6 +173,10 @@ class SessionLease:
                 if not isinstance(error, DatabaseUnavailable) and isinstance(error, Exception):
                     raise DatabaseUnavailable('The connection to the database was lost.') from error
             raise
+
+    def check(self, connection: Connection) -> None:
+        if rows.state(connection, fenced=True).epoch != self._epoch:
+            raise NotHeld
 
     def close(self) -> None:
         """Let it go, for another daemon to take at once."""

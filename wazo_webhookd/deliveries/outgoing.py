@@ -149,9 +149,10 @@ class Outgoing:
             marked: list[Marked] = []
             epoch = desk.lease.epoch
             try:
-                with desk.lease.transaction() as (connection, state):
-                    desk.see(connection, state)
-                    marked = rows.mark_out(connection, [pick.uuid for pick in picks])
+                with desk.lease.marking() as connection:
+                    marked = rows.mark_out(connection, [pick.uuid for pick in picks], epoch=epoch)
+                    if not marked:
+                        desk.lease.check(connection)
                     by_uuid = {row.uuid: row for row in marked}
                     ordered = [by_uuid[pick.uuid] for pick in picks if pick.uuid in by_uuid]
                     parcels, homeless = self._parcels(connection, ordered)
