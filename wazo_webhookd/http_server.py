@@ -11,7 +11,7 @@ import time
 from typing import Any, Final, Protocol
 
 from cheroot import wsgi
-from cheroot.server import HTTPConnection
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
 logger = logging.getLogger(__name__)
@@ -93,9 +93,25 @@ class HttpServer:
         self._server.stop()
 
 
+class _Request(HTTPRequest):
+    """Leaves no doubt where the next request on a connection begins."""
+
+    def read_request_headers(self) -> bool:
+        """What is left of a chunked body, or of one with a strange length, must not be taken for another request."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        if not self.inheaders.get(b'Content-Length', b'0').isdigit():
+            self.simple_response('400 Bad Request', 'Malformed Content-Length Header.')
+            return False
+        if self.chunked_read:
+            self.close_connection = True
+        return True
+
+
 class _Connection(HTTPConnection):
     """Knows since when it has kept a thread."""
 
+    RequestHandlerClass = _Request
     busy_since: float | None = None
     greeted = False
 

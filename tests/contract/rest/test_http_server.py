@@ -145,6 +145,60 @@ def test_a_huge_body_is_refused_unread(served, size):
     assert answer.startswith(b'HTTP/1.1 413 ')
 
 
+REQUEST = 'POST /1.0/subscriptions HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\n{more}\r\n\r\n'
+SMUGGLED = 'GET /1.0/status HTTP/1.1\r\nHost: x\r\nX-Auth-Token: master\r\n\r\n'
+
+
+def everything_from(client):
+    answer = b''
+    while data := client.recv(65536):
+        answer += data
+    return answer.decode()
+
+
+@pytest.mark.parametrize(
+    ('more', 'body', 'status'),
+    [
+        ('Transfer-Encoding: chunked', f'{len(SMUGGLED):x}\r\n{SMUGGLED}\r\n0\r\n\r\n', 401),
+        ('Transfer-Encoding: chunked', f'0\r\n\r\n{SMUGGLED}', 401),
+        ('Transfer-Encoding: chunked\r\nContent-Length: 4', f'0\r\n\r\n{SMUGGLED}', 401),
+        ('Transfer-Encoding: chunked', f'zz\r\n{SMUGGLED}', 401),
+        ('Content-Length: -5', SMUGGLED, 400),
+        ('Content-Length: +0', SMUGGLED, 400),
+        ('Content-Length: 0_0', SMUGGLED, 400),
+        ('Transfer-Encoding: gzip', SMUGGLED, 501),
+    ],
+)
+def test_a_body_is_never_taken_for_a_request(served, more, body, status):
+    with served.connect() as client:
+        client.sendall((REQUEST.format(token='bad', more=more) + body).encode())
+        answer = everything_from(client)
+
+    assert answer.startswith(f'HTTP/1.1 {status} ')
+    assert answer.count('HTTP/1.1 ') == 1
+
+
+def test_a_body_that_was_not_read_is_skipped(served):
+    with served.connect() as client:
+        more = f'Content-Length: {len(SMUGGLED)}'
+        client.sendall((REQUEST.format(token='bad', more=more) + SMUGGLED).encode())
+        client.sendall(SMUGGLED.replace('Host: x', 'Host: x\r\nConnection: close').encode())
+        answer = everything_from(client)
+
+    assert [line for line in answer.splitlines() if line.startswith('HTTP/')] == [
+        'HTTP/1.1 401 UNAUTHORIZED', 'HTTP/1.1 200 OK',
+    ]  # fmt: skip
+
+
+def test_a_chunked_body_is_read(served):
+    body = json.dumps({'name': 'n', 'service': 'http', 'config': {'url': 'x', 'method': 'get'}, 'events': []}).encode()
+    response, _ = served.ask(
+        'POST', '/1.0/subscriptions', iter([body[:20], body[20:]]), Content_Type='application/json'
+    )
+
+    assert response.status == 201
+
+
 def test_endless_headers_are_refused(served):
     with served.connect() as client:
         client.sendall(b'GET /1.0/subscriptions HTTP/1.1\r\nHost: x\r\n')
