@@ -127,8 +127,13 @@ def checked(response: requests.Response) -> requests.Response:
 
 
 def decoded(response: requests.Response) -> Json:
-    """The JSON object in an answer; raises requests.JSONDecodeError (a RequestException) when it is none."""
-    body = response.json()
+    """The JSON object in an answer; raises a RequestException when it is none."""
+    try:
+        body = response.json()
+    except requests.RequestException:
+        raise
+    except (ValueError, RecursionError) as error:  # numbers too long or nested too deep for Python
+        raise requests.exceptions.InvalidJSONError(f'unreadable JSON for url: {response.url}') from error
     if not isinstance(body, dict):
         raise requests.exceptions.InvalidJSONError(f'not a JSON object for url: {response.url}', response=response)
     return body

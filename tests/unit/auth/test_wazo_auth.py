@@ -154,7 +154,11 @@ def test_a_token_that_cannot_be_read_is_unknown(status):
     assert caught.value.details == {'invalid_token': TOKEN, 'reason': 'not_found_or_expired'}
 
 
-@pytest.mark.parametrize('body', [b'<html>', b'[]', b'{"data": 3}', b'{}'])
+@pytest.mark.parametrize(
+    'body',
+    [b'<html>', b'[]', b'{"data": 3}', b'{}', b'\xff\xfe', b'[' * 100_000, b'{"data": ' + b'9' * 5_000 + b'}'],
+    ids=['html', 'list', 'number', 'nothing', 'bytes', 'deep', 'long number'],
+)
 def test_details_that_are_none_are_503(body):
     known, _ = authority(answer(200, body))
     with pytest.raises(AuthServerUnreachable):
