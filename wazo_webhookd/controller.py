@@ -54,7 +54,7 @@ from wazo_webhookd.status_components import (
 )
 from wazo_webhookd.subscriptions.catalog import Catalog
 from wazo_webhookd.subscriptions.cleanup import Cleanup
-from wazo_webhookd.subscriptions.feed import ChangeListener, feed
+from wazo_webhookd.subscriptions.feed import Change, ChangeListener, feed
 from wazo_webhookd.subscriptions.service import SubscriptionService
 from wazo_webhookd.supervisor import Supervisor
 from wazo_webhookd.systemd import Manager, Watchdog
@@ -163,7 +163,7 @@ class Controller:
     def make_workers(self) -> None:
         """Start the workers before any socket or engine of the daemon exists."""
         celery.configure(celery.app, self.config)
-        self.workers = supervisor = Supervisor(self.config)
+        self.workers = supervisor = Supervisor(self.config, on_death=self._on_worker_death)
         supervisor.start()
         self.reload.subscribe(lambda config: supervisor.reload())
         self._undo.callback(self.workers.stop)
@@ -206,6 +206,7 @@ class Controller:
             on_suspects=self.workers.want_suspects,
             on_outbox=lambda: self.wake_outbox(),
         )
+        feed.observe(self._kick_lanes)
         self.status.add_provider(component('deliveries', self.admitter.status))
 
     def make_bus(self) -> None:
@@ -343,6 +344,11 @@ class Controller:
     def _on_event(self, event: Event, done: Callable[[int | Exception], None]) -> None:
         self.intake.submit(Arrival(event, done))
 
+    def _kick_lanes(self, change: Change) -> None:
+        """What waits for a subscription that leads elsewhere now need not wait for the endpoint it led to."""
+        for uuid in change.uuids:
+            self.admitter.kick(uuid)
+
     def _on_database_trouble(self, away: bool) -> None:
         if not away:
             self.bus.resume()
@@ -360,15 +366,19 @@ class Controller:
         self.manager.ready(self.sentence())
 
     def _on_worker_death(self, pid: int, code: int) -> None:
-        """What the dead one held can be given to others now."""
-        if not hasattr(self, 'admitter'):
+        """On the thread of the supervisor, which shall not wait for the database."""
+        threading.Thread(target=self._end_life_of, args=(pid,), name='worker-death', daemon=True).start()
+
+    def _end_life_of(self, pid: int) -> None:
+        """What a dead worker held can be given to others now."""
+        if not hasattr(self, 'database'):
             return
         try:
             with self.database.transaction() as connection:
                 processes.end_worker(connection, socket.gethostname(), pid)
+                processes.tell_hands(connection)
         except DatabaseUnavailable:
             logger.debug('the end of worker %d is noticed by its silence', pid)
-        self.admitter.workers_changed()
 
     def _on_session_deleted(self, body: Mapping[str, Any]) -> None:
         data = body.get('data')
