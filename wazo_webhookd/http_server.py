@@ -14,6 +14,8 @@ from cheroot import wsgi
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 
+from .exceptions import ConfigError
+
 logger = logging.getLogger(__name__)
 
 ACCEPT_FAILED_EXIT_CODE: Final = 71
@@ -49,6 +51,7 @@ class HttpServer:
     """``prepare`` binds (OSError says why it cannot), ``serve`` blocks until ``stop``."""
 
     def __init__(self, settings: Settings, application: Any) -> None:
+        """Raises ConfigError when certificate or key cannot be used."""
         self._server = _Server(
             (settings.listen, settings.port),
             application,
@@ -61,7 +64,7 @@ class HttpServer:
         )
         if settings.certificate and settings.private_key:
             logger.warning('TLS in the daemon is deprecated (rest_api.certificate): let nginx do it')
-            self._server.ssl_adapter = _TLS(settings.certificate, settings.private_key)
+            self._server.ssl_adapter = _tls(settings.certificate, settings.private_key)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -141,6 +144,20 @@ class _TLS(BuiltinSSLAdapter):
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
         wrapped = self.context.wrap_socket(sock, do_handshake_on_connect=False, server_side=True)
         return wrapped, {'wsgi.url_scheme': 'https', 'HTTPS': 'on'}
+
+
+def _tls(certificate: str, private_key: str) -> _TLS:
+    for key, path in (('certificate', certificate), ('private_key', private_key)):
+        try:
+            with open(path, 'rb'):
+                pass
+        except OSError as error:
+            raise ConfigError([f'rest_api.{key}: cannot read {path}: {error.strerror}']) from error
+    try:
+        return _TLS(certificate, private_key)
+    except OSError as error:  # ssl.SSLError is one
+        fault = f'rest_api.certificate, rest_api.private_key: no pair of PEM files: {error}'
+        raise ConfigError([fault]) from error
 
 
 class _Server(wsgi.Server):

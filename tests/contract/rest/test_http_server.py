@@ -8,6 +8,7 @@ import errno
 import http.client
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from wazo_webhookd import http_server
 from wazo_webhookd.config import from_tree
+from wazo_webhookd.exceptions import ConfigError
 from wazo_webhookd.http_server import AcceptFailed, HttpServer
 
 
@@ -347,7 +349,16 @@ def test_a_handshake_that_stalls_stops_nobody(secured, certificate):
             client.close()
 
 
-def test_a_certificate_that_cannot_be_read_is_an_error_at_start(rest, tmp_path):
-    config = from_tree({'rest_api': {'port': 0, 'certificate': '/none', 'private_key': '/none'}})
-    with pytest.raises(OSError, match='No such file'):
+@pytest.mark.parametrize(
+    ('certificate_file', 'key_file', 'fault'),
+    [
+        ('/none', 'key.pem', 'rest_api.certificate: cannot read /none: No such file or directory'),
+        ('cert.pem', '/none', 'rest_api.private_key: cannot read /none: No such file or directory'),
+        ('key.pem', 'cert.pem', 'rest_api.certificate, rest_api.private_key: no pair of PEM files: '),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_named_at_start(rest, certificate, certificate_file, key_file, fault):
+    tls = {'certificate': str(certificate / certificate_file), 'private_key': str(certificate / key_file)}
+    config = from_tree({'rest_api': {'port': 0, **tls}})
+    with pytest.raises(ConfigError, match=re.escape(fault)):
         HttpServer(config.rest_api, rest.app)
