@@ -108,10 +108,14 @@ def redacted(text: str) -> str:
 
 
 class Redacting(logging.Formatter):
-    """Works on the finished line, so that arguments and tracebacks are covered too."""
+    """Works on the finished line, so that arguments and tracebacks are covered too; on each record once."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        kept = record.__dict__.get('_redacted')
+        if kept is None or kept[0] is not self:
+            kept = record.__dict__['_redacted'] = (self, redacted(super().format(record)))
+        line: str = kept[1]
+        return line
 
 
 class _Quiet(logging.Handler):

@@ -20,6 +20,7 @@ from .desk import Desk
 from .hands import Hands
 from .lives import Contact, Life, Register
 from .loop import Loop
+from .messages import acknowledge_all
 from .recorder import Recorder
 from .runner import Runner, ServiceBook
 from .solo import Solo
@@ -105,7 +106,7 @@ class Parts:
 def with_hands(parts: Parts, hands: int) -> Runtime:
     """For a process whose threads deliver; nothing is started yet."""
     clock, schedule = Clock(), Schedule.from_config(parts.config)
-    loop = Loop()
+    loop = Loop(acknowledge_all)
     switch = Switch(loop, hands)
     desks: list[Desk] = []
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import amqp
 import pytest
 
 from wazo_webhookd.attempts.loop import Loop
-from wazo_webhookd.attempts.messages import BrokerMessage
+from wazo_webhookd.attempts.messages import BrokerMessage, acknowledge_all
 from wazo_webhookd.attempts.switch import Switch
 
 
@@ -31,7 +34,7 @@ class Qos:
 
 @pytest.fixture
 def loop() -> Any:
-    loop = Loop()
+    loop = Loop(acknowledge_all)
     yield loop
     loop.close()
 
@@ -102,6 +105,7 @@ class KombuMessage:
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[str] = []
         self.error = error
+        self.channel = None  # of no kind that is known
 
     def _say(self, word: str) -> None:
         if self.error is not None:
@@ -123,6 +127,41 @@ def test_message_is_settled_on_the_loops_thread(loop: Loop) -> None:
     loop.run()
 
     assert (before, message.calls) == ([], ['ack', 'requeue'])
+
+
+class RabbitChannel(amqp.Channel):  # type: ignore[misc]  # the library has no types
+    def __init__(self, number: int, write: Callable[[bytes], None]) -> None:
+        self.channel_id = number
+        self.connection = SimpleNamespace(transport=SimpleNamespace(write=write))
+
+
+def rabbit_message(channel: RabbitChannel, tag: int, acknowledged: bool = False) -> Any:
+    return SimpleNamespace(channel=channel, delivery_tag=tag, acknowledged=acknowledged, _state='RECEIVED')
+
+
+def test_messages_of_a_rabbitmq_channel_are_acknowledged_with_one_write() -> None:
+    written: list[bytes] = []
+    one, two = RabbitChannel(1, written.append), RabbitChannel(2, written.append)
+    messages = [
+        rabbit_message(one, 7),
+        rabbit_message(two, 7),
+        rabbit_message(one, 2**40),
+        rabbit_message(one, 9, True),
+    ]
+    acknowledge_all(messages)
+
+    assert [len(frames) for frames in written] == [42, 21]
+    assert written[0][:21] == bytes.fromhex('01 0001 0000000d 003c 0050 0000000000000007 00 ce')
+    assert written[0][21:] == bytes.fromhex('01 0001 0000000d 003c 0050 0000010000000000 00 ce')
+    assert written[1] == bytes.fromhex('01 0002 0000000d 003c 0050 0000000000000007 00 ce')
+    assert [message._state for message in messages] == ['ACK', 'ACK', 'ACK', 'RECEIVED']
+
+
+def test_acknowledging_on_a_lost_connection_raises_nothing() -> None:
+    def write(_: bytes) -> None:
+        raise OSError('gone')
+
+    acknowledge_all([rabbit_message(RabbitChannel(1, write), 1)])
 
 
 def test_message_of_a_lost_connection_raises_nothing() -> None:
