@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run install develop test test/unit test/database test/integration test/faults check lint typing imports format \
-	bench bench/compare requirements clean
+	bench bench/compare docs requirements clean
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,11 @@ bench: $(DEVELOPED) ## measure, print one table of ratios, write it as JSON
 
 bench/compare: $(DEVELOPED) ## compare two results: make bench/compare A=a.json B=b.json
 	@$(BIN)/python -m benchmarks.compare $(A) $(B)
+
+docs: $(DEVELOPED) ## build the documentation into build/docs, without warnings and dead links
+	@$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@$(BIN)/python tools/check_links.py build/docs
+	@echo 'build/docs/index.html'
 
 requirements: ## write requirements*.txt anew from a fresh installation of the newest versions
 	@PYTHON='$(PYTHON)' tools/write-requirements

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import generated
 from integration_tests.support.pages import blocks, looks_like
 from wazo_webhookd.domain.delivery import STATES
 from wazo_webhookd.domain.endpoint import BadURL
@@ -19,9 +20,6 @@ from wazo_webhookd.services.http.template import TemplateFailed
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / 'docs'
 PAGES = sorted(DOCS.rglob('*.md'))
-
-sys.path.insert(0, str(DOCS))
-import generated  # noqa: E402: the line above finds it
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +62,7 @@ def test_every_route_is_mentioned(text):
 
 def test_every_group_of_entry_points_is_mentioned(text):
     setup = (ROOT / 'setup.py').read_text()
-    groups = set(re.findall(r"^        '([a-z_.]+)': \[$", setup, re.MULTILINE))
+    groups = set(re.findall(r"^        '([a-z_.]+)': \[$", setup, re.MULTILINE)) - {'console_scripts'}
 
     assert {'wazo_webhookd.services', 'wazo_webhookd.plugins', 'wazo_webhookd.celery_tasks'} < groups
     assert [group for group in sorted(groups) if f'`{group}`' not in text] == []
@@ -84,7 +82,9 @@ def test_every_state_of_deliveries_is_explained():
 
 
 def test_every_rule_of_the_egress_guard_is_explained():
-    source = '\n'.join((ROOT / 'wazo_webhookd' / name).read_text() for name in ('domain/endpoint.py', 'egress/guard.py'))
+    source = '\n'.join(
+        (ROOT / 'wazo_webhookd' / name).read_text() for name in ('domain/endpoint.py', 'egress/guard.py')
+    )
     source += (ROOT / 'wazo_webhookd' / 'services' / 'http' / 'request.py').read_text()
     rules = set(re.findall(r"(?:BadURL|EgressRefused)\('([a-z-]+)'", source)) - {'header'}
     page = (DOCS / 'receive' / 'log.md').read_text()
@@ -158,3 +158,81 @@ def test_templates_fail_as_shown():
         with pytest.raises(TemplateFailed) as raised:
             render(body=plain(template))
         assert looks_like(str(raised.value), plain(error)), template
+
+
+def sentences(source):
+    """Every text in the program, with … where something is filled in."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else '…' for part in node.values]
+            yield ''.join(str(part) for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield re.sub(r'%(?:\.\d)?[sdrgf]', '…', node.value)
+
+
+_FILLED_IN = re.compile(r'…|\((?:url-[a-z]+|port|name|peer|address: …)\)|^(?:endpoint|subscription) (?=resting)')
+
+
+@pytest.mark.parametrize(
+    ('page', 'head'),
+    [
+        ('receive/log.md', '| sentence | means | to do |'),
+        ('receive/log.md', '| sentence | means |'),
+        ('receive/log.md', '| sentence | means | to do (operator) |'),
+        ('run/monitoring.md', '| line | means |'),
+    ],
+)
+def test_sentences_that_are_explained_are_those_of_the_program(page, head):
+    said = '\n'.join(
+        sentence
+        for path in (ROOT / 'wazo_webhookd').rglob('*.py')
+        for sentence in sentences(path.read_text(encoding='utf-8'))
+    )
+    shown = [plain(row[0]) for row in tables(DOCS / page, head)]
+    pieces = [piece.strip(' :.,;') for sentence in shown for piece in _FILLED_IN.split(sentence)]
+    unknown = [piece for piece in pieces if piece not in said]
+
+    assert len(shown) > 5
+    assert unknown == []
+
+
+# -- the pages as a whole --------------------------------------------------------------------------
+
+
+def test_pages_are_built_without_warnings_and_load_nothing_from_elsewhere(tmp_path):
+    build = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-b', 'html']
+    built = subprocess.run([*build, str(DOCS), str(tmp_path)], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / 'check_links.py'), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode == 0, built.stderr
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', (ROOT / 'README.md').read_text(encoding='utf-8'))
+
+    assert any(link.startswith('docs/') for link in links)
+    assert [link for link in links if '://' not in link and not (ROOT / link).is_file()] == []
+
+
+def test_every_page_is_reached():
+    named = {page.resolve() for page in PAGES}
+    listed = {DOCS / 'index.md'}
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == '{toctree}':
+                names = [line.strip() for line in block.text.splitlines() if line.strip() and line[0] != ':']
+                listed |= {(page.parent / f'{name}.md').resolve() for name in names}
+
+    assert named == listed
+
+
+def test_blocks_that_are_not_run_say_why():
+    reasons = {block.orders['not run'] for page in PAGES for block in blocks(page) if 'not run' in block.orders}
+
+    assert all(len(reason) > 8 for reason in reasons)
