@@ -78,7 +78,10 @@ class HttpServer:
         return self._server.beat
 
     def prepare(self) -> None:
-        self._server.prepare()
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise self._server.bind_error or error from None  # its own says it at length, without errno
         logger.info('Listening on %s port %d', *self.address)
 
     def serve(self) -> None:
@@ -174,6 +177,7 @@ class _Server(wsgi.Server):
         super().__init__(*args, **kwargs)
         self.busy: set[_Connection] = set()
         self.accept_error: OSError | None = None
+        self.bind_error: OSError | None = None
         self.beat = time.monotonic()
 
     def serve(self) -> None:
@@ -196,11 +200,11 @@ class _Server(wsgi.Server):
                     self.accept_error = error
                     self.stop()
 
-    @staticmethod
-    def bind_socket(socket_: socket.socket, bind_addr: Any) -> socket.socket:
+    def bind_socket(self, socket_: socket.socket, bind_addr: Any) -> socket.socket:  # type: ignore[override]  # ours knows itself
         try:
             socket_.bind(bind_addr)
-        except OSError:
+        except OSError as error:
+            self.bind_error = error
             socket_.close()
             raise
         return socket_
