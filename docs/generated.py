@@ -31,7 +31,7 @@ def settings() -> str:
 
     parts = [_table('', Settings)]
     for path, model in _sections('', Settings):
-        parts.append(f'## {path}\n\n{_sentence(model)}\n\n{_table(path, model)}')
+        parts.append(f'## `{path}`\n\n{_sentence(model)}\n\n{_table(path, model)}')
     return '\n'.join(parts)
 
 

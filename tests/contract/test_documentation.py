@@ -1,8 +1,10 @@
 """The pages say what the program does: nothing is left out, and tables of examples are worked out again."""
 
 import ast
+import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -230,6 +232,22 @@ def test_every_page_is_reached():
                 listed |= {(page.parent / f'{name}.md').resolve() for name in names}
 
     assert named == listed
+
+
+def test_our_commands_in_blocks_that_are_not_run_take_their_options():
+    texts = [
+        block.text.replace('\\\n', ' ')
+        for page in [ROOT / 'README.md', *PAGES]
+        for block in blocks(page)
+        if 'not run' in block.orders and block.language == 'sh'
+    ]
+    lines = [shlex.split(line, comments=True) for text in texts for line in text.splitlines()]
+    ours = [line for line in lines if line and Path(line[0]).name in generated.COMMANDS]
+
+    assert len(ours) > 2
+    for name, *options in ours:
+        module = importlib.import_module(f'wazo_webhookd.bin.{generated.COMMANDS[Path(name).name]}')
+        module.parser().parse_args(options)
 
 
 def test_blocks_that_are_not_run_say_why():
