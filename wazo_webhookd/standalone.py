@@ -32,6 +32,7 @@ def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises ConfigError when the data directory is in use."""
     folder = config.data_dir
     assert folder is not None
+    os.umask(0o077)  # subscriptions, events and the token are nobody else's business
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_directory(folder)
     try:
