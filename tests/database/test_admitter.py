@@ -355,6 +355,20 @@ def test_what_somebody_holds_is_no_orphan_however_long_it_takes(daemon):
     assert deliveries(daemon.database)['a000'].deaths == 1
 
 
+def test_what_is_in_no_hand_keeps_nobody_from_sending(daemon):
+    """A frozen worker holds messages back until they are orphans; the lane goes on without them."""
+    daemon.expect_orphans()
+    daemon.subscribe('a')
+    daemon.receive(event(), event())
+    [stuck] = daemon.sender.uuids
+    change(daemon.database, stuck, sent_at=ago(seconds=11))
+    daemon.again('recount')
+    daemon.round()
+
+    assert len(daemon.sender.parcels) == 2
+    assert set(daemon.desk.admission.out) == set(daemon.sender.uuids)
+
+
 def test_a_late_failure_changes_nothing_and_a_late_success_counts(daemon):
     """The orphan's first send ends after all, while its second is out."""
     daemon.expect_orphans()

@@ -16,6 +16,9 @@ from ..domain.delivery import CANCELLED, EXPIRED, ORPHAN_SECONDS
 from .dialect import Statement
 from .processes import SILENT_SECONDS
 
+ADRIFT_SECONDS: Final = 10.0
+"""A row out that nobody holds for so long is in no hand; until it is an orphan it may come into one."""
+
 REASON_CANCELLED: Final = 'subscription deleted'
 
 
@@ -62,6 +65,11 @@ _UNSENT = Statement(
     "UPDATE webhookd_delivery SET state = 'waiting', send = send - 1"
     " WHERE uuid = :uuid AND state = 'out' AND attempt = :attempt AND send = :send AND held_by IS NULL"
 )
+
+
+def is_adrift(row: OutRow) -> bool:
+    """No hand has it: one that did would have said so after a second. Its message may be in a frozen worker."""
+    return row.holder_lives is None and row.age > ADRIFT_SECONDS
 
 
 def is_orphan(row: OutRow) -> bool:

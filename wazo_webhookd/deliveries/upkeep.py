@@ -111,7 +111,14 @@ class Upkeep:
         shared = [row for row in out if row.deaths < SHARED_DEATHS]
         self._suspects.are_out(row for row in out if row.deaths >= SHARED_DEATHS)
         self._desk.admission.recount(
-            (row.uuid, self._desk.lane(row.subscription_uuid, row.tenant_uuid), row.attempt, row.send) for row in shared
+            (
+                row.uuid,
+                self._desk.lane(row.subscription_uuid, row.tenant_uuid),
+                row.attempt,
+                row.send,
+                returns.is_adrift(row),
+            )
+            for row in shared
         )
 
     def give_all_back(self) -> None:

@@ -514,12 +514,27 @@ def test_a_retry_is_read_when_it_falls_due(world: World) -> None:
 def test_a_recount_makes_memory_what_the_rows_are(world: World) -> None:
     [gone] = world.arrive('a')
     lane = world.lane('b')
-    world.admission.recount([('b-1', lane, 2, 3)])
+    world.admission.recount([('b-1', lane, 2, 3, False)])
 
     assert set(world.admission.out) == {'b-1'}
     assert (world.lane_of('a').out, lane.out, lane.endpoint.out) == (0, 1, 1)
     world.word(gone, 'success')  # the word that comes after it is still learnt from
     assert world.lane_of('a').endpoint.standing == 'proven'
+
+
+def test_what_lies_in_a_frozen_worker_keeps_nobody_from_sending() -> None:
+    world = World(window=2, processes=1)
+    stuck = [*world.arrive('a', 5), *world.arrive('b', 5, tenant='B')]
+    world.admit()
+    assert world.admit() == []
+    rows = [(uuid, world.lane_of(uuid[0]), 1, 1, True) for uuid in world.admission.out]
+    world.admission.recount(rows)
+
+    assert len(world.admit()) == 1
+    world.admission.recount([(*row[:4], False) for row in rows])  # a hand has them after all
+    assert (world.admission.window.out, world.admit()) == (len(rows), [])
+    world.finish(stuck)
+    assert stuck[0] not in world.admission.out
 
 
 def test_what_could_not_be_marked_is_read_again(world: World) -> None:

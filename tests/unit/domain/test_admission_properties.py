@@ -151,9 +151,13 @@ class Machine(RuleBasedStateMachine):
         self.now += seconds
         self.admission.tick(self.now)
 
-    @rule()
-    def recount(self) -> None:
-        out = [(u, self.lane(row[0]), row[2], row[3]) for u, row in self.table.rows.items() if row[1] == 'out']
+    @rule(adrift=st.sampled_from([0.0, 0.3, 1.0]))
+    def recount(self, adrift: float = 0.0) -> None:
+        out = [
+            (uuid, self.lane(row[0]), row[2], row[3], int(uuid) % 10 < 10 * adrift)
+            for uuid, row in self.table.rows.items()
+            if row[1] == 'out'
+        ]
         self.admission.recount(out)
         for name in SUBSCRIPTIONS:
             waiting = self.table.waiting(name)
@@ -203,12 +207,13 @@ class Machine(RuleBasedStateMachine):
             return
         by_endpoint: dict[int, int] = {}
         by_lane: dict[int, int] = {}
-        for out in admission.out.values():
+        counted = [out for out in admission.out.values() if not out.adrift]
+        for out in counted:
             by_endpoint[id(out.endpoint)] = by_endpoint.get(id(out.endpoint), 0) + 1
             by_lane[id(out.lane)] = by_lane.get(id(out.lane), 0) + 1
         for endpoint in admission.endpoints.values():
             assert endpoint.out == by_endpoint.get(id(endpoint), 0)
-            assert endpoint.slow_out >= 0
+            assert endpoint.slow_out == sum(out.slow for out in counted if out.endpoint is endpoint)
             assert 1 <= endpoint.cap <= max(RULES.most_out(3), 2)
             for lane in endpoint.ready.values():
                 assert lane.endpoint is endpoint
@@ -217,11 +222,13 @@ class Machine(RuleBasedStateMachine):
             assert lane.out == by_lane.get(id(lane), 0)
             assert lane.picked == 0
             assert not lane.hungry
-        assert admission.window.out == len(admission.out)
+        assert admission.window.out == len(counted)
+        for out in admission.out.values():
+            assert admission.lanes[out.lane.subscription] is out.lane
+            assert admission.endpoints[out.endpoint.key] is out.endpoint
         assert admission.held == sum(len(lane.waiting or ()) for lane in admission.lanes.values())
-        doubtful = sum(1 for out in admission.out.values() if out.endpoint.standing != 'proven')
-        assert admission.window.doubtful == doubtful
-        assert admission.window.reserved == sum(out.reserved for out in admission.out.values())
+        assert admission.window.doubtful == sum(out.endpoint.standing != 'proven' for out in counted)
+        assert admission.window.reserved == sum(out.reserved for out in counted)
         assert admission.held <= RULES.most_held + RULES.handful * len(admission.lanes)
 
     def teardown(self) -> None:

@@ -92,6 +92,10 @@ class Admission(Board):
     def has_news(self) -> bool:
         return bool(self.changed or self._lessons.news)
 
+    def forget_idle(self) -> None:
+        self._recent = {}  # they know lanes that may go
+        super().forget_idle()
+
     # -- who goes --------------------------------------------------------------------------------
 
     def offer(self, lane: Lane, uuid: str) -> bool:
@@ -201,6 +205,7 @@ class Admission(Board):
         same = out.attempt == word.attempt and out.send == word.send
         if word.verdict == 'running':
             if same and not out.slow:
+                self.set_adrift(out, False)
                 out.slow = True
                 out.endpoint.slow_out += 1
                 self.set_standing(out.endpoint, out.endpoint.while_slow())
@@ -213,14 +218,15 @@ class Admission(Board):
         if word.again_at is not None:
             self.due(out.lane, word.again_at, now)
 
-    def recount(self, rows: Iterable[tuple[str, Lane, int, int]]) -> None:
-        """The rows that are out (uuid, lane, attempt, send), whatever was heard."""
+    def recount(self, rows: Iterable[tuple[str, Lane, int, int, bool]]) -> None:
+        """The rows that are out (uuid, lane, attempt, send, adrift), whatever was heard."""
         seen: set[str] = set()
-        for uuid, lane, attempt, send in rows:
+        for uuid, lane, attempt, send, adrift in rows:
             seen.add(uuid)
             self.found_out(uuid, lane, attempt, send)
             out = self.out[uuid]
             out.attempt, out.send = attempt, send
+            self.set_adrift(out, adrift)
         self._recent = {}
         for uuid in [uuid for uuid in self.out if uuid not in seen]:
             gone = self.release(uuid)

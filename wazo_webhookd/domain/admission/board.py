@@ -17,9 +17,10 @@ LATER_SECONDS: Final = 0.005
 
 
 class Out:
-    """A delivery that is out. ``reserved``: it uses the part of the window kept for idle proven endpoints."""
+    """A delivery that is out. ``reserved``: it uses the part of the window kept for idle proven endpoints. ``slow``: it
+    runs for too long. ``adrift``: its message lies in a frozen worker, or nowhere; it keeps nobody from sending."""
 
-    __slots__ = ('attempt', 'endpoint', 'lane', 'reserved', 'send', 'slow')
+    __slots__ = ('adrift', 'attempt', 'endpoint', 'lane', 'reserved', 'send', 'slow')
 
     def __init__(self, lane: Lane, attempt: int, send: int, reserved: bool) -> None:
         self.lane = lane
@@ -28,6 +29,7 @@ class Out:
         self.send = send
         self.reserved = reserved
         self.slow = False
+        self.adrift = False
 
 
 class Waiting(NamedTuple):
@@ -138,29 +140,33 @@ class Board:
     def reserve(self, uuid: str, lane: Lane, attempt: int, send: int, reserved: bool) -> None:
         """It counts as out from now on."""
         out = self.out[uuid] = Out(lane, attempt, send, reserved)
-        lane.out += 1
-        out.endpoint.out += 1
-        self.window.out += 1
-        self.window.reserved += reserved
-        if out.endpoint.standing != PROVEN:
-            self.window.doubtful += 1
+        self._count(out, 1)
 
     def release(self, uuid: str) -> Out | None:
         """It does not count as out any more."""
         out = self.out.pop(uuid, None)
-        if out is None:
-            return None
-        endpoint = out.endpoint
-        out.lane.out -= 1
-        endpoint.out -= 1
-        endpoint.slow_out -= out.slow
-        self.window.out -= 1
-        self.window.reserved -= out.reserved
-        if endpoint.standing != PROVEN:
-            self.window.doubtful -= 1
-        self.stand(endpoint)
-        self.consider(out.lane)
+        if out is not None and not out.adrift:
+            self._count(out, -1)
+            self.stand(out.endpoint)
+            self.consider(out.lane)
         return out
+
+    def set_adrift(self, out: Out, adrift: bool) -> None:
+        if out.adrift != adrift:
+            out.adrift = adrift
+            self._count(out, -1 if adrift else 1)
+            self.stand(out.endpoint)
+            self.consider(out.lane)
+
+    def _count(self, out: Out, step: int) -> None:
+        endpoint = out.endpoint
+        out.lane.out += step
+        endpoint.out += step
+        endpoint.slow_out += step * out.slow
+        self.window.out += step
+        self.window.reserved += step * out.reserved
+        if endpoint.standing != PROVEN:
+            self.window.doubtful += step
 
     # -- what waits ------------------------------------------------------------------------------
 
@@ -220,11 +226,17 @@ class Board:
 
     def forget_idle(self) -> None:
         """Let go of lanes, endpoints and failures about which there is nothing to remember."""
-        for lane in [lane for lane in self.lanes.values() if lane.idle]:
+        adrift = [out for out in self.out.values() if out.adrift]
+        lanes = {out.lane.subscription for out in adrift}
+        endpoints = {out.endpoint.key for out in adrift}
+        for lane in [lane for lane in self.lanes.values() if lane.idle and lane.subscription not in lanes]:
             del self.lanes[lane.subscription]
             del lane.endpoint.lanes[lane.subscription]
         many = len(self.endpoints) > self.rules.most_held  # of subscriptions that are gone
-        for endpoint in [e for e in self.endpoints.values() if not e.out and not e.lanes and e.key not in self.changed]:
+        unused = [
+            e for e in self.endpoints.values() if not (e.out or e.lanes or e.key in self.changed or e.key in endpoints)
+        ]
+        for endpoint in unused:
             if endpoint.standing == FRESH or (many and endpoint.health.circuit == CLOSED):
                 del self.endpoints[endpoint.key]
         for health in [h for h in self.healths.values() if h.forgettable and h.key not in self.changed]:
