@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import exc, inspect, select, text
 
 from tests.database.adopted import STEPS, build, reached
-from wazo_webhookd.database import facts, schema
+from wazo_webhookd.database import admission, facts, schema
 from wazo_webhookd.database import subscriptions as rows
 from wazo_webhookd.database.models import Base, Subscription, SubscriptionEvent, SubscriptionLog
 from wazo_webhookd.database.session import Database
@@ -210,6 +210,17 @@ def test_four_that_upgrade_at_once_take_turns(empty):
 
     assert failures == []
     schema.check(empty)
+
+
+def test_a_daemon_that_admits_does_not_keep_an_upgrade_waiting(database):
+    with database.own_connection(autocommit=True) as session:
+        if not database.is_sqlite:
+            assert admission.try_lock(session) is not None
+        upgrade = threading.Thread(target=schema.upgrade, args=(database,), daemon=True)
+        upgrade.start()
+        upgrade.join(20)
+
+        assert not upgrade.is_alive()
 
 
 def test_upgrade_that_fails_changes_nothing(empty):

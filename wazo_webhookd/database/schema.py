@@ -44,7 +44,7 @@ LEVEL: Final = 1
 """A newer schema still works with this program while its fact ``schema`` is no higher: migrations are additive."""
 
 COMMAND: Final = 'wazo-webhookd-init-db'
-_ADVISORY_LOCK: Final = 0x776562686F6F6B64  # "webhookd"
+_ADVISORY_LOCK: Final = int.from_bytes(b'webhook^', 'big')
 _LOCK_SECONDS: Final = 60
 
 
@@ -113,8 +113,8 @@ def exclusively(database: Database, *, role: str | None = None) -> Iterator[Conn
             driver.cursor().execute('PRAGMA foreign_keys=OFF')
         with connection.begin():
             if not database.is_sqlite:
-                connection.exec_driver_sql(f'SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})')
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+                connection.exec_driver_sql(f'SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})')
                 if role is not None:
                     connection.execute(text("SELECT set_config('role', :role, true)"), {'role': role})
             yield connection
