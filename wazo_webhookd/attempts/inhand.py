@@ -83,12 +83,16 @@ class InHand:
     def take(self, attempt: Attempt) -> bool:
         """Take it in hand. False when it is in hand already: its message then joins that of the first arrival.
 
-        (After a lost broker connection the same message comes again; only the copy can be acknowledged then.)
+        (After a lost broker connection the same message comes again; only the copy can be acknowledged then.) If it has
+        not begun, it begins for the newest send: the database would grant no other (a process that was frozen may find
+        an old and a new one).
         """
         with self._lock:
             present = self._attempts.setdefault(attempt.key, attempt)
             if present is not attempt:
                 present.messages += attempt.messages
+                if present.started is None and attempt.ticket.send > present.ticket.send:
+                    present.ticket = attempt.ticket
             return present is attempt
 
     def let_go(self, attempt: Attempt) -> list[Message]:

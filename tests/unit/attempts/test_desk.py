@@ -10,6 +10,7 @@ from tests.unit.attempts.doubles import Hands, Message, Records, Rows, Time, bod
 from wazo_webhookd.attempts.desk import Desk
 from wazo_webhookd.attempts.runner import Runner
 from wazo_webhookd.celery import HOOK_RUNNER
+from wazo_webhookd.database.attempts import Send
 from wazo_webhookd.domain.delivery import Ticket, Word
 from wazo_webhookd.domain.outcome import HookExpectedError, HookRetry
 from wazo_webhookd.domain.retry import Schedule
@@ -186,6 +187,19 @@ def test_refused_claim_is_acknowledged_and_forgotten(worker: Worker) -> None:
     assert message.end == 'acknowledged'
     assert worker.told == [Word('d1', 1, 2, 'dropped', 0.0)]
     assert len(worker.desk.in_hand) == 0
+
+
+def test_old_copy_that_waits_begins_for_the_newest_send(worker: Worker) -> None:
+    """A process that was frozen finds the message it was given and the one that replaced it."""
+    messages = [worker.receive(redelivered=True), worker.receive(ticket(send=2))]
+    worker.rows.refused = {Send('d1', 1, 1)}
+    worker.time.passes(2)
+    worker.desk.serve_claims()
+    worker.hands.work()
+    worker.records.commit()
+
+    assert [row.send for row in worker.records.rows] == [2]
+    assert [message.end for message in messages] == ['acknowledged'] * 2
 
 
 def test_message_that_waited_for_a_hand_asks_before_it_starts(worker: Worker) -> None:
