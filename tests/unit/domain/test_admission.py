@@ -118,21 +118,21 @@ def test_a_quick_answer_proves_and_the_cap_grows_with_every_success(world: World
     assert world.lane_of('a').endpoint.standing == 'proven'
 
 
-def test_the_cap_ends_at_24_per_worker_process() -> None:
+def test_the_cap_ends_at_32_per_worker_process() -> None:
     world = World(window=1000, processes=2)
-    world.prove('a', cap=48)
+    world.prove('a', cap=64)
     world.arrive('a', 200)
     world.admit()
 
-    assert world.out_of('a') == 48
+    assert world.out_of('a') == 64
 
 
 def test_fewer_processes_mean_lower_caps() -> None:
     world = World(window=1000, processes=2)
-    world.prove('a', cap=48)
+    world.prove('a', cap=64)
     world.admission.set_hands(500, 1)
 
-    assert world.lane_of('a').endpoint.cap == 24
+    assert world.lane_of('a').endpoint.cap == 32
 
 
 def test_nothing_goes_without_hands() -> None:

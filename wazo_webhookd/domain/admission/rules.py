@@ -40,7 +40,7 @@ class Rules:
     rest: float = 30.0
     rest_max: float = 3600.0
     disable_after: float = 5 * DAY
-    caps_per_process: int = 24
+    caps_per_process: int = 32
     handful: int = 5
     slow_after: float = 1.0
     most_held: int = 20_000
