@@ -65,9 +65,12 @@ class TaskBrokerComponent:
             return self._answer
 
     def _connects(self) -> bool:
+        options = {'read_timeout': BROKER_SECONDS, 'write_timeout': BROKER_SECONDS}
         try:
             with self._app.connection_for_write(connect_timeout=BROKER_SECONDS) as connection:
-                connection.connect()
+                connection.transport_options = {**(connection.transport_options or {}), **options}
+                transport = connection.transport  # connect() would try a second and a third time
+                transport.close_connection(transport.establish_connection())
         except Exception as error:
             logger.debug('The task broker cannot be reached: %s', type(error).__name__)
             return False

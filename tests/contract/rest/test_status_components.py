@@ -56,9 +56,19 @@ class FakeCelery:
     def __exit__(self, *_):
         pass
 
-    def connect(self):
+    transport_options = None
+
+    @property
+    def transport(self):
+        return self
+
+    def establish_connection(self):
         if not self.up:
             raise ConnectionRefusedError
+        return self
+
+    def close_connection(self, connection):
+        assert connection is self
 
 
 def test_the_task_broker_is_asked_now_and_then():
