@@ -91,7 +91,7 @@ class Bindings:
                 missing = set(wanted) - rows.bound(connection, wanted)
                 if missing:
                     rows.say_bound(connection, self._database, missing)
-                    self._ask_to_bind(missing, AT_ONCE_SECONDS / 2)
+                    self._ask_to_bind(missing, AT_ONCE_SECONDS / 2, begun_timeout=AT_ONCE_SECONDS / 2)
             return True
         except (DatabaseUnavailable, NotConnected, TimeoutError) as error:
             logger.info('%d event names are bound without the others knowing yet: %s', len(wanted), error)
@@ -99,7 +99,7 @@ class Bindings:
             logger.exception('%d event names could not be bound; trying again', len(wanted))
         self._bind_soon()
         with suppress(Exception):  # who removes may be frozen while it holds the lock; binding is harmless
-            self._ask_to_bind(wanted, AT_ONCE_SECONDS / 2)
+            self._ask_to_bind(wanted, AT_ONCE_SECONDS / 4, begun_timeout=AT_ONCE_SECONDS / 4)
             return True
         return False
 
@@ -181,8 +181,9 @@ class Bindings:
 
     # -- in the database ------------------------------------------------------------------------
 
-    def _ask_to_bind(self, names: Iterable[str], timeout: float) -> None:
-        self._consumer.ask_broker(lambda link: link.bind(names), timeout)
+    def _ask_to_bind(self, names: Iterable[str], timeout: float, begun_timeout: float | None = None) -> None:
+        """Binding that goes on after a TimeoutError does no harm."""
+        self._consumer.ask_broker(lambda link: link.bind(names), timeout, begun_timeout=begun_timeout)
 
     def _ask_to_unbind(self, names: Iterable[str], timeout: float) -> None:
         self._consumer.ask_broker(lambda link: link.unbind(names), timeout)

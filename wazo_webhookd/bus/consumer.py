@@ -149,10 +149,11 @@ class BusConsumer(BusForGuests):
         """Event names that have to be bound although perhaps no subscription wants them."""
         return self._desk.names() | self._house.names()
 
-    def ask_broker(self, command: Callable[[Link], Any], timeout: float) -> Any:
+    def ask_broker(self, command: Callable[[Link], Any], timeout: float, *, begun_timeout: float | None = None) -> Any:
         """Run ``command(link)`` on the consumer's thread. Raises NotConnected, TimeoutError, or what it raised.
 
-        After TimeoutError the command has not run and will not run any more.
+        After TimeoutError the command has not run and will not run any more; unless ``begun_timeout`` limits
+        how long one that has begun is waited for: then it may still go on.
         """
         future: Future[Any] = Future()
         if self._link is None or self._stopping.is_set():
@@ -163,7 +164,7 @@ class BusConsumer(BusForGuests):
             return future.result(timeout)
         except FutureTimeout:
             if future.done() or not future.cancel():
-                return future.result(2 * broker.SILENCE_SECONDS)
+                return future.result(2 * broker.SILENCE_SECONDS if begun_timeout is None else begun_timeout)
             raise TimeoutError('the bus did not answer in time') from None
 
     def _names_added(self, names: set[str]) -> None:
