@@ -10,6 +10,7 @@ import requests
 from integration_tests.support.auth_double import MASTER, SERVICE
 from integration_tests.support.site import Daemon, Site
 from integration_tests.support.until import until
+from integration_tests.support.wire import Wire
 
 
 def component(daemon: Daemon, name: str) -> str:
@@ -158,3 +159,38 @@ def test_the_status_is_true_while_servers_go_and_come(private_site: Site) -> Non
 
     assert daemon.rest.get(f'/subscriptions/{subscription}')['uuid'] == subscription
     until(lambda: daemon.rest.send('a', 1)['deliveries'] == 1, 5, what='events are taken in again')
+
+
+@pytest.mark.timeout(180)
+def test_servers_that_are_there_and_say_nothing_keep_nobody_waiting_long(site: Site) -> None:
+    with Wire(site.rabbit.port) as to_rabbit, Wire(site.postgres.port) as to_postgres:
+        site.configure(
+            bus={'port': to_rabbit.port},
+            celery={'broker': site.config['celery']['broker'].replace(str(site.rabbit.port), str(to_rabbit.port))},
+            db_uri=site.config['db_uri'].replace(f':{site.postgres.port}/', f':{to_postgres.port}/'),
+        )
+        daemon = site.daemon().ready()
+
+        def seconds(method: str, path: str, body: object, status: int) -> float:
+            started = time.monotonic()
+            assert daemon.rest.call(method, path, body, timeout=60).status_code == status
+            return time.monotonic() - started
+
+        to_rabbit.hold()
+        for number in range(4):
+            wish = {'name': 'n', 'service': 'x', 'config': {}, 'events': [f'event {number}']}
+            assert seconds('POST', '/subscriptions', wish, 201) < 3
+            assert seconds('GET', '/status', None, 200) < 4
+        assert component(daemon, 'task_broker') == 'fail'
+        to_rabbit.let_pass()
+        until(daemon.all_ok, 40, what='all is well again', catching=requests.RequestException)
+        assert daemon.rest.send('event 3')['deliveries'] == 1
+
+        to_postgres.hold()
+        assert seconds('GET', '/subscriptions', None, 503) < 25
+        assert seconds('POST', '/events', {'name': 'a', 'data': 1}, 503) < 10
+        assert seconds('GET', '/subscriptions', None, 503) < 8
+        assert seconds('GET', '/status', None, 200) < 8
+        to_postgres.let_pass()
+        until(daemon.all_ok, 40, what='all is well again', catching=requests.RequestException)
+        assert len(daemon.rest.get('/subscriptions')['items']) == 4

@@ -63,6 +63,9 @@ logger = logging.getLogger(__name__)
 
 EXIT_SCHEMA: Final = 3
 EXIT_ACCEPT: Final = 71
+STATEMENT_SECONDS: Final = 20.0
+"""A database that takes longer over a statement counts as away: it would keep one thread of REST after the other."""
+
 LATE_SECONDS: Final = 15.0
 """How long after the grace period the process ends whatever still runs."""
 
@@ -170,7 +173,10 @@ class Controller:
 
     def make_database(self) -> Database:
         return Database.from_uri(
-            self.config.db_uri, pool_size=self.config.pool_size, application_name=self.config.process_title
+            self.config.db_uri,
+            pool_size=self.config.pool_size,
+            application_name=self.config.process_title,
+            statement_seconds=STATEMENT_SECONDS,
         )
 
     def make_auth(self) -> None:

@@ -6,7 +6,7 @@ import select
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,12 +18,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
 from ..exceptions import DatabaseUnavailable
+from .patience import Patience
 
 CONNECT_SECONDS: Final = 5
 """How long opening a connection may take."""
 
 SILENCE_SECONDS: Final = 15
 """A server that acknowledges nothing for this long counts as lost."""
+
+SLOW_SECONDS: Final = 1.0
+"""After a failure to connect that took longer, nobody tries again for as long: others need not wait for it too."""
 
 LOCK_SECONDS: Final = 30
 """How long a writer waits for its turn (SQLite)."""
@@ -59,14 +63,26 @@ class Database:
         self.engine = engine
         self.is_sqlite = is_sqlite
         self._turn = threading.Lock()
+        self._silent_until = 0.0
 
     @classmethod
-    def from_uri(cls, uri: str, *, pool_size: int = 10, application_name: str = 'wazo-webhookd') -> Database:
-        """``uri``: ``postgresql://…`` (psycopg2) or ``sqlite:////absolute/file``; parameters in it win over ours."""
+    def from_uri(
+        cls,
+        uri: str,
+        *,
+        pool_size: int = 10,
+        application_name: str = 'wazo-webhookd',
+        statement_seconds: float | None = None,
+    ) -> Database:
+        """``uri``: ``postgresql://…`` (psycopg2) or ``sqlite:////absolute/file``; parameters in it win over ours.
+
+        ``statement_seconds``: a PostgreSQL that takes longer over a statement counts as lost.
+        """
         url = make_url(uri)
         if url.get_backend_name() == 'sqlite':
             return cls(_sqlite_engine(url, pool_size), is_sqlite=True)
-        return cls(_postgresql_engine(url, pool_size, application_name), is_sqlite=False)
+        patience = None if statement_seconds is None else Patience(statement_seconds)
+        return cls(_postgresql_engine(url, pool_size, application_name, patience), is_sqlite=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -131,10 +147,18 @@ class Database:
         self.engine.dispose()
 
     def _connect(self) -> Connection:
+        started = time.monotonic()
+        if started < self._silent_until:
+            raise DatabaseUnavailable('The database did not answer a moment ago.')
         try:
             return self.engine.connect()
         except (exc.TimeoutError, exc.DisconnectionError) as error:
             raise DatabaseUnavailable('No connection to the database is free.') from error
+        except DatabaseUnavailable:
+            now = time.monotonic()
+            if now - started > SLOW_SECONDS:
+                self._silent_until = now + SLOW_SECONDS
+            raise
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -147,7 +171,7 @@ class Database:
                 raise
 
 
-def _postgresql_engine(url: URL, pool_size: int, application_name: str) -> Engine:
+def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience: Patience | None) -> Engine:
     if url.drivername in ('postgresql', 'postgres'):
         url = url.set(drivername='postgresql+psycopg2')
     arguments: dict[str, Any] = {
@@ -171,8 +195,13 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str) -> Engin
         pool_use_lifo=True,
         executemany_mode='values_plus_batch',
     )
+    ask = _ask
+    if patience is not None:
+        patience.watch(engine)
+        event.listen(engine, 'engine_disposed', lambda _: patience.close())
+        ask = patience.limited(_ask)
     event.listen(engine, 'checkin', _remember_use)
-    event.listen(engine, 'checkout', _refuse_dead)
+    event.listen(engine, 'checkout', lambda connection, record, _: _refuse_dead(connection, record, ask))
     event.listen(engine, 'handle_error', _translate)
     return engine
 
@@ -193,7 +222,7 @@ def _remember_use(dbapi_connection: Any, record: Any) -> None:
     record.info['used'] = time.monotonic()
 
 
-def _refuse_dead(dbapi_connection: Any, record: Any, proxy: Any) -> None:
+def _refuse_dead(dbapi_connection: Any, record: Any, ask: Callable[[Any], None]) -> None:
     """Notice a connection that the server closed while it lay in the pool; the pool then opens another."""
     used = record.info.pop('used', None)
     if used is None:  # just opened
@@ -201,11 +230,16 @@ def _refuse_dead(dbapi_connection: Any, record: Any, proxy: Any) -> None:
     try:
         if time.monotonic() - used < IDLE_SECONDS and not _readable(dbapi_connection.fileno()):
             return
-        with dbapi_connection.cursor() as cursor:
-            cursor.execute('SELECT 1')
-        dbapi_connection.rollback()
+        ask(dbapi_connection)
     except Exception as error:
         raise exc.InvalidatePoolError('the server closed the connection') from error
+
+
+def _ask(dbapi_connection: Any) -> None:
+    """Raises what the driver raises when the connection is dead."""
+    with dbapi_connection.cursor() as cursor:
+        cursor.execute('SELECT 1')
+    dbapi_connection.rollback()
 
 
 def _readable(descriptor: int) -> bool:

@@ -1,0 +1,74 @@
+"""Cuts connections on which a statement waits for too long: a frozen server would keep their threads for ever."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+LOOK_SECONDS: Final = 1.0
+_WAITS: Final = ('do_execute', 'do_execute_no_params', 'do_executemany', 'do_commit', 'do_rollback')
+
+
+class Patience:
+    """Watches the statements of an engine of psycopg2; the library itself waits without end.
+
+    A statement that is cut raises what a lost connection raises. ``close`` ends the thread, the next statement starts
+    another.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: dict[int, tuple[float, Any]] = {}
+        self._closed = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, engine: Engine) -> None:
+        for name in _WAITS:
+            setattr(engine.dialect, name, self.limited(getattr(engine.dialect, name)))
+
+    def limited(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        """``wait``, whose first argument is a connection of the driver or a cursor of one."""
+
+        def limited(asked: Any, *more: Any, **named: Any) -> Any:
+            if self._thread is None:
+                self._start()
+            key = id(asked)
+            self._waiting[key] = (time.monotonic(), asked)
+            try:
+                return wait(asked, *more, **named)
+            finally:
+                del self._waiting[key]
+
+        return limited
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._closed = threading.Event()
+                self._thread = threading.Thread(target=self._look, args=(self._closed,), daemon=True, name='patience')
+                self._thread.start()
+
+    def _look(self, closed: threading.Event) -> None:
+        while not closed.wait(LOOK_SECONDS):
+            limit = time.monotonic() - self._seconds
+            for since, asked in list(self._waiting.values()):
+                if since < limit:
+                    _cut(asked if hasattr(asked, 'fileno') else asked.connection)
+        self._thread = None
+
+
+def _cut(connection: Any) -> None:
+    """Whoever waits on the connection hears that it is lost."""
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
