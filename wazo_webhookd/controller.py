@@ -283,7 +283,8 @@ class Controller:
         self.status.add_provider(component('events', lambda: {'status': 'ok', **self.bus.counters}))
         self.status.add_provider(task_workers_component(self.database))
         self.status.add_provider(TaskBrokerComponent(celery.app).provide_status)
-        self.start_housekeeper([self._recall_master_tenant, self._load_late_guests])
+        admit_now = self.admitter.wake  # who has no life cannot admit, and looks again after seconds
+        self.start_housekeeper([admit_now, self._recall_master_tenant, self._load_late_guests])
         self.start_outbox()
         self.start_deliveries()
         self.start_listening()
