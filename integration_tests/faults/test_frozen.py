@@ -32,13 +32,14 @@ def frozen(program: Program, seconds: float) -> None:
 
 def worker_frozen(site: Site, size: str) -> None:
     """Its attempts are made by the other one; what it sent before it froze may come twice."""
-    events, seconds, pace = (120, 20, 30) if size == 'short' else (500, 60, 8)
+    events, seconds, pace = (100, 20, 20) if size == 'short' else (500, 60, 8)
     with Run(f'worker frozen for {seconds} s', size, site) as run:
         daemon = site.daemon(celery={'start_workers': False, 'hands': 32})
         workers = [site.worker(f'worker-{number}') for number in range(2)]
-        names = run.crowd(daemon.ready().rest, 12, always=Answer(delay=1.4 if size == 'short' else 3.0))
+        names = run.crowd(daemon.ready().rest, 12, always=Answer(delay=2.5 if size == 'short' else 3.0))
         load = run.publish(events, pace, names)
         load.at(run.moments(1, first=0.4, last=0.6)[0])
+        until(lambda: site.query('SELECT 1 FROM webhookd_delivery WHERE held_by IS NOT NULL'), 20, what='something runs')
         victim = run.chance.choice(workers)
         run.freeze(psutil.Process(victim.pid))
         frozen(victim, seconds)
