@@ -77,7 +77,7 @@ WORD_BYTES: Final = 7000
 
 
 class Word(NamedTuple):
-    """"This delivery's attempt ended so": a hint from a worker to the admitter, never the truth.
+    """A hint from a worker to the admitter, never the truth: this delivery's attempt ended so.
 
     ``again_at``: Unix seconds (database clock) when the next attempt falls due, None if it ended.
     ``rest``: seconds that the receiver asked to be left alone (Retry-After of 429 and 503).
