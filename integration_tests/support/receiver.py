@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -194,7 +195,8 @@ class _Connection(asyncio.Protocol):
         headers = {'Content-Length': str(len(answer.body)), **answer.headers}
         head = ''.join(f'{name}: {value}\r\n' for name, value in headers.items())
         body = b'' if method == 'HEAD' else answer.body
-        self.transport.write(f'HTTP/1.1 {answer.status} As told\r\n{head}\r\n'.encode('latin-1') + body)
+        first = f'HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}'
+        self.transport.write(f'{first}\r\n{head}\r\n'.encode('latin-1') + body)
         if self.buffer:
             self._read()
 
