@@ -41,9 +41,7 @@ def test_a_healthy_endpoint_keeps_its_pace_beside_those_that_hang_drip_and_refus
         delays = crowd.delays('healthy', published)
 
     p50, p95, worst = (1000 * share(delays, part) for part in (0.5, 0.95, 1))
-    print(
-        f'[beside 100 hanging, 10 refusing, 10 dripping: p50 {p50:.0f} ms, p95 {p95:.0f}, worst {worst:.0f}]'
-    )
+    print(f'[beside 100 hanging, 10 refusing, 10 dripping: p50 {p50:.0f} ms, p95 {p95:.0f}, worst {worst:.0f}]')
     assert len(delays) == SECONDS
     assert share(delays, 0.95) < 1.0
     assert max(delays) < 10.0
