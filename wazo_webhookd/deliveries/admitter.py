@@ -106,6 +106,10 @@ class Admitter:
         """Look at this subscription and its rows."""
         self._ears.wrote([subscription])
 
+    def wake(self) -> None:
+        """Look now whether there is something to do: this daemon may be able to admit since a moment ago."""
+        self._ears.wake()
+
     def workers_changed(self) -> None:
         """A worker came or went, or has other hands."""
         self._due.soon('hands')
