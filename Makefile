@@ -12,8 +12,8 @@ WITH_SERVERS = $(BIN)/python -m integration_tests.support.with_servers
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install develop test test/unit test/database test/integration test/faults check lint typing imports format \
-	bench bench/compare docs requirements clean
+.PHONY: help run install develop test test/unit test/database test/integration test/faults test/package check lint typing imports format \
+	bench bench/compare docs deb release/check requirements clean
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ test/integration: $(DEVELOPED) ## run the real daemon and workers against real s
 
 test/faults: $(DEVELOPED) ## kill everything at random moments and print the table of what was lost
 	@$(WITH_SERVERS) $(BIN)/pytest integration_tests -m faults -s --timeout 1200 $(ARGS)
+
+test/package: $(DEVELOPED) deb ## install the Debian package in a fresh Debian, use it, upgrade it, remove it (needs root)
+	@$(BIN)/python -m integration_tests.package "$$(ls -t dist/wazo-webhookd_*.deb | head -n 1)" $(ARGS)
 
 check: lint typing imports test ## everything that must be well before you push
 
@@ -66,6 +69,12 @@ docs: $(DEVELOPED) ## build the documentation into build/docs, without warnings 
 	@$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/docs
 	@$(BIN)/python tools/check_links.py build/docs
 	@echo 'build/docs/index.html'
+
+deb: ## build the Debian package into dist/ (on Debian 12)
+	@tools/make-deb
+
+release/check: ## is this tree fit to be released? builds sdist, wheel and Debian package into dist/
+	@tools/check-release '$(PYTHON)'
 
 requirements: ## write requirements*.txt anew from a fresh installation of the newest versions
 	@PYTHON='$(PYTHON)' tools/write-requirements
