@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
-from kombu.transport import pyamqp
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from wazo_webhookd.bus.ahead import ReadsAhead
 
@@ -32,6 +32,10 @@ class BrokerTransport(pyamqp.Transport):
     """Celery's way to RabbitMQ."""
 
     Connection = BrokerConnection
+
+
+READS_AHEAD: Final = 'amqp-ahead'
+TRANSPORT_ALIASES[READS_AHEAD] = f'{__name__}:BrokerTransport'
 
 
 class CelerySettings(Protocol):
@@ -72,7 +76,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
     names = (settings.queue_name, suspects_queue(settings.queue_name))
     application.conf.update(
         broker_url='memory://' if standalone else settings.broker,
-        broker_transport=BrokerTransport if settings.broker.startswith('amqp://') and not standalone else None,
+        broker_transport=READS_AHEAD if settings.broker.startswith('amqp://') and not standalone else None,
         broker_transport_options={'polling_interval': MEMORY_POLLING_SECONDS} if standalone else {},
         broker_heartbeat=None if standalone else HEARTBEAT_SECONDS,
         broker_connection_retry_on_startup=True,
