@@ -162,6 +162,35 @@ def test_the_status_is_true_while_servers_go_and_come(private_site: Site) -> Non
 
 
 @pytest.mark.timeout(180)
+def test_a_daemon_that_starts_alone_answers_and_everything_heals_when_the_others_come(private_site: Site) -> None:
+    site = private_site
+    first = site.daemon('first').ready()
+    subscription = first.rest.subscribe(site.receiver.url('/x'), ['a'])
+    first.stop()
+    site.rabbit.stop()
+    site.postgres.stop()
+    site.auth.stop()
+
+    daemon = site.daemon('second').listens(15)
+    assert daemon.rest.call('GET', '/status').json()['error_id'] == 'authentication-server-unreachable'
+    assert daemon.rest.call('GET', '/api/api.yml').status_code == 200
+    site.auth.start()
+    until(lambda: component(daemon, 'master_tenant') == 'ok', 35, what='the first token')
+    status = daemon.rest.status()
+    for name in ('bus_consumer', 'task_broker', 'database', 'task_workers'):
+        assert status[name]['status'] == 'fail', name
+    assert daemon.rest.call('GET', '/subscriptions').json()['error_id'] == 'database-unavailable'
+    site.postgres.start()
+    until(lambda: daemon.rest.logs(subscription) == [], 20, what='the database is used')
+    site.rabbit.start()
+    until(daemon.all_ok, 60, what='all is well', catching=requests.RequestException)
+    site.bus.publish('a', {'b': 1}, tenant=MASTER)
+
+    site.receiver.wait_for(1, '/x')
+    assert 'Traceback' not in daemon.output
+
+
+@pytest.mark.timeout(180)
 def test_servers_that_are_there_and_say_nothing_keep_nobody_waiting_long(site: Site) -> None:
     with Wire(site.rabbit.port) as to_rabbit, Wire(site.postgres.port) as to_postgres:
         site.configure(
