@@ -39,7 +39,7 @@ def worker_frozen(site: Site, size: str) -> None:
         names = run.crowd(daemon.ready().rest, 12, always=Answer(delay=2.5 if size == 'short' else 3.0))
         load = run.publish(events, pace, names)
         load.at(run.moments(1, first=0.4, last=0.6)[0])
-        until(lambda: site.query('SELECT 1 FROM webhookd_delivery WHERE held_by IS NOT NULL'), 20, what='something runs')
+        until(lambda: site.query('SELECT 1 FROM webhookd_delivery WHERE held_by IS NOT NULL'), 20)
         victim = run.chance.choice(workers)
         run.freeze(psutil.Process(victim.pid))
         frozen(victim, seconds)
