@@ -86,7 +86,7 @@ class Parent:
             concurrency=max(config.celery.worker_min, 1),
             queues=[config.celery.queue_name],
             hostname=f'webhookd@{socket.gethostname()}',
-            pidfile=_writable(config.celery.worker_pid_file),
+            pidfile=_writable(config.celery.worker_pid_file) if self._line is not None else None,
             ready_callback=self._on_ready,
             loglevel=config.log_level,
             task_events=False,

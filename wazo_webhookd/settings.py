@@ -168,7 +168,7 @@ class Celery(Section):
     queue_name: Name = Field('celery-webhookd', description='Queue of the tasks.')
     worker_pid_file: str | None = Field(
         '/run/wazo-webhookd/celery-worker.pid',
-        description='File with the process number of a worker of pool `prefork`.',
+        description="File with the process number of the daemon's own worker of pool `prefork`.",
     )
     worker_min: Annotated[Whole, Field(ge=0)] = Field(3, description='Least number of processes of pool `prefork`.')
     worker_max: Annotated[Whole, Field(ge=1)] = Field(5, description='Largest number of processes of pool `prefork`.')
