@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -38,6 +39,17 @@ def test_event_becomes_a_request(alone: Site, receiver: Receiver) -> None:
     assert row['status'] == 'success'
     assert row['uuid'] == request.delivery
     assert program.stop() == 0
+
+
+def test_the_first_delivery_does_not_wait(alone: Site, receiver: Receiver) -> None:
+    program = alone.standalone()
+    program.rest.subscribe(receiver.url('/x'), ['hello'])
+    began = time.time()
+    program.rest.send('hello')
+    (request,) = receiver.wait_for(1)
+
+    print(f'[first delivery {1000 * (request.at - began):.0f} ms after its event]')
+    assert request.at - began < 0.4
 
 
 def test_start_prints_where_it_listens_the_token_and_lines_to_copy(alone: Site) -> None:
