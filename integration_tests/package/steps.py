@@ -399,8 +399,10 @@ def no_restart(stay: Stay) -> None:
 
 
 def upgrade(stay: Stay) -> str:
-    """an upgrade while events come in loses none, doubles none, and keeps what was configured"""
+    """an upgrade while events come in loses none, doubles none, keeps what was configured, and renews workers, too"""
     machine = stay.machine
+    machine.run('systemctl', 'start', 'wazo-webhookd-worker@1')
+    old = [machine.property(unit, 'MainPID') for unit in ('wazo-webhookd', 'wazo-webhookd-worker@1')]
     machine.write('/etc/wazo-webhookd/config.yml', machine.read('/etc/wazo-webhookd/config.yml') + '\nmine: 1\n')
     link = machine.path('/etc/nginx/locations/https-enabled/wazo-webhookd')
     link.unlink()
@@ -409,6 +411,9 @@ def upgrade(stay: Stay) -> str:
     publisher = machine.start(*stay.publish('call_ended', events, 0.05))
     said = stay.install(packages.next_release(stay.package, stay.folder), '-o', 'Dpkg::Options::=--force-confold')
     assert not [line for line in said.splitlines() if line.startswith('wazo-webhookd:')], said
+    new = [machine.property(unit, 'MainPID') for unit in ('wazo-webhookd', 'wazo-webhookd-worker@1')]
+    assert '0' not in new, new
+    assert not set(old) & set(new), (old, new)
     assert publisher.wait(60) == 0
     requests = stay.wait_for('/stream', events, 60)
     time.sleep(2)
@@ -424,6 +429,7 @@ def remove(stay: Stay) -> None:
     """remove leaves configuration, log, key file and database"""
     machine = stay.machine
     machine.run('apt-get', 'remove', '-qy', 'wazo-webhookd')
+    assert not machine.try_run('pgrep', '-u', 'wazo-webhookd').stdout
     assert not machine.path('/opt/venvs/wazo-webhookd').exists()
     assert not machine.path('/usr/bin/wazo-webhookd').is_symlink()
     assert not machine.path('/usr/lib/python3/dist-packages/wazo_webhookd').exists()
