@@ -171,6 +171,24 @@ class Database:
                 raise
 
 
+def rows_of(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """What a statement of the driver's own spelling returns, where SQLAlchemy would take longer than PostgreSQL does.
+
+    Raises DatabaseUnavailable, and what the driver says about the statement.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor:
+            connection.dialect.do_execute(cursor, statement, values)
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        connection.invalidate(error)
+        raise DatabaseUnavailable(f'The database cannot be reached: {_first_line(error)}') from error
+
+
 def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience: Patience | None) -> Engine:
     if url.drivername in ('postgresql', 'postgres'):
         url = url.set(drivername='postgresql+psycopg2')

@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from wazo_webhookd.database import models
+from wazo_webhookd.database.session import rows_of
 from wazo_webhookd.domain.delivery import CANCELLED, WAITING
 from wazo_webhookd.domain.scope import EVERYTHING, Scope
 from wazo_webhookd.domain.subscription import Scalar, Subscription
@@ -185,7 +186,7 @@ def _parts_of_one(connection: Connection, uuid: str) -> Sequence[Any]:
         text = statement.compile(dialect=connection.dialect, compile_kwargs={'literal_binds': True})
         connection.exec_driver_sql(f'PREPARE {_PREPARED} (text) AS {text}')
         connection.info[_PREPARED] = True
-    return connection.exec_driver_sql(f'EXECUTE {_PREPARED} (%s)', (uuid,)).all()
+    return rows_of(connection, f'EXECUTE {_PREPARED} (%s)', (uuid,))
 
 
 def one(connection: Connection, uuid: str) -> Subscription | None:
