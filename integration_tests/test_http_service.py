@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,7 +23,7 @@ from integration_tests.support.auth_double import AuthDouble
 from integration_tests.support.bus import WAZO_UUID, event
 from integration_tests.support.receiver import Answer, Received, Receiver
 from integration_tests.support.servers import Postgres, Rabbit
-from integration_tests.support.site import Daemon, Site
+from integration_tests.support.site import Daemon, Rest, Site
 from integration_tests.support.until import for_a_while, until
 
 FOREIGN = '11111111-2222-4333-8444-555555555555'
@@ -195,6 +198,85 @@ def test_a_deleted_subscription_leaves_the_identical_one_alone(third: Third) -> 
     third.hears()
 
     third.exactly(1)
+
+
+def test_a_retry_is_sent_with_the_subscription_as_it_is_then(third: Third) -> None:
+    third.answers(503)
+    subscription = third.subscribe()
+    third.hears({'n': 1})
+    third.rows(subscription, 1)
+    change(third, subscription, config={'url': third.url('/then'), 'method': 'post', 'body': 'then'})
+    (request,) = third.requests(1, '/then')
+    rows = third.rows(subscription, 2)
+
+    assert (request.method, request.text) == ('POST', 'then')
+    assert [row['status'] for row in rows] == ['failure', 'success']
+    third.exactly(1)
+
+
+def test_what_is_on_its_way_when_a_subscription_is_deleted_leaves_no_row(third: Third) -> None:
+    third.site.receiver.answer(third.path, Answer(503, delay=0.7), Answer(200, delay=0.7))
+    gone, stays = third.subscribe(), third.subscribe(third.url('/stays'))
+    third.hears({'n': 1})
+    third.hears({'n': 2})
+    third.requests(1)
+    assert third.rest.call('DELETE', f'/subscriptions/{gone}').status_code == 204
+    third.rows(stays, 2)
+    rows = 'SELECT state, reason FROM webhookd_delivery WHERE subscription_uuid = %s'
+    until(lambda: {state for state, _ in third.site.query(rows, gone)} <= {'success', 'cancelled'}, what='all ended')
+
+    assert third.site.query('SELECT 1 FROM webhookd_subscription_log WHERE subscription_uuid = %s', gone) == []
+    assert third.rest.call('GET', f'/subscriptions/{gone}/logs').status_code == 404
+    third.hears({'n': 3})
+    third.rows(stays, 3)
+    assert ('cancelled', 'subscription deleted') in third.site.query(rows, gone)
+
+
+def test_no_event_is_missed_or_doubled_while_a_subscription_changes(third: Third) -> None:
+    subscription = third.subscribe(config={'method': 'post'})
+    stop = threading.Event()
+
+    def change_all_the_time() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            events = [third.trigger, f'other_{number % 3}']
+            change(third, subscription, events=events, events_wazo_uuid=(None, WAZO_UUID)[number % 2])
+
+    changing = threading.Thread(target=change_all_the_time)
+    changing.start()
+    for number in range(200):
+        third.hears({'n': number})
+    stop.set()
+    changing.join()
+    third.exactly(200)
+
+    assert sorted(json.loads(request.body)['n'] for request in third.requests(200)) == list(range(200))
+
+
+def test_subscriptions_created_and_deleted_in_parallel_all_count(third: Third) -> None:
+    def create(number: int) -> str:
+        rest = Rest(third.rest.base, third.rest.token)
+        wish = {'name': 'x', 'service': 'http', 'events': [f'{third.trigger}_{number}']}
+        wish['config'] = {'url': third.url(f'/{number}'), 'method': 'post'}
+        made = [str(rest.create(wish)['uuid']) for _ in range(3)]
+        for unwanted in made[1:]:
+            assert rest.call('DELETE', f'/subscriptions/{unwanted}').status_code == 204
+        rest.close()
+        return made[0]
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(create, range(40)))
+    seconds = time.monotonic() - began
+    for number in range(40):
+        third.hears(name=f'{third.trigger}_{number}')
+    for number in range(40):
+        third.requests(1, f'/{number}')
+
+    assert len(set(made)) == 40
+    assert seconds < 20
+    for_a_while(lambda: all(len(third.requests(1, f'/{number}')) == 1 for number in range(40)), 0.5)
 
 
 # -- what is sent ------------------------------------------------------------------------------------

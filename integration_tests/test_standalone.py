@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from integration_tests.support.auth_double import AuthDouble
+from integration_tests.support.ports import free_port
 from integration_tests.support.receiver import Answer, Receiver
 from integration_tests.support.site import COMMANDS, Site
 from integration_tests.support.until import until
@@ -59,6 +63,45 @@ def test_start_prints_where_it_listens_the_token_and_lines_to_copy(alone: Site) 
     assert program.rest.token in program.output
     assert program.output.count('curl') >= 2
     assert stat.S_IMODE(os.stat(alone.folder / 'data' / 'token').st_mode) == 0o600
+
+
+def test_the_lines_to_copy_work_as_they_are(alone: Site) -> None:
+    assert shutil.which('curl'), 'apt-get install curl'
+    with Receiver(port=free_port()) as receiver:
+        program = alone.standalone()
+        text = program.output.replace('http://127.0.0.1:8000/', receiver.url('/copied')).replace('\\\n', ' ')
+        lines = [line for line in text.splitlines() if line.strip().startswith('curl')]
+        said = [json.loads(subprocess.check_output(line, shell=True, text=True, timeout=20)) for line in lines]
+        (request,) = receiver.wait_for(1, '/copied')
+
+    assert said[0]['config']['url'] == receiver.url('/copied')
+    assert said[1]['deliveries'] == 1
+    assert json.loads(request.body)['uuid']
+
+
+def test_a_configuration_file_enables_a_guest(alone: Site, install: Callable[[str], Path]) -> None:
+    alone.python_path.append(install('guests'))
+    alone.environment['GUESTS_NOTES'] = str(alone.folder / 'notes')
+    settings = {
+        'enabled_services': {'by-task': True, 'by-class': True},
+        'guest_section': {},
+        'hook_retry_schedule': [0, 1],
+    }
+    path = alone.folder / 'mine.yml'
+    path.write_text(json.dumps(settings))
+    rest = alone.standalone('standalone', '-c', str(path)).rest
+    wish = {'name': 'n', 'events': ['hello']}
+    by_task = rest.create({**wish, 'service': 'by-task', 'config': {'how': 'prefix'}})['uuid']
+    again = rest.create({**wish, 'service': 'by-task', 'config': {'how': 'native-retry'}})['uuid']
+    by_class = rest.create({**wish, 'service': 'by-class', 'config': {'how': 'text'}})['uuid']
+    example = rest.create({**wish, 'service': 'example', 'config': {'time_sleep': 0}})['uuid']
+    rest.send('hello', 1)
+    until(lambda: len(rest.logs(again)) == 2)
+
+    assert rest.logs(by_task)[0]['detail']['prefix'] == 'guest of the tests'
+    assert [row['status'] for row in rest.logs(again)] == ['success', 'failure']
+    assert rest.logs(by_class)[0]['detail'] == {'error': 'a plain text'}
+    assert rest.logs(example)[0]['detail'] == {'slept': 0.0}
 
 
 def test_wrong_token_is_refused(alone: Site) -> None:

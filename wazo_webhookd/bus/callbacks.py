@@ -84,7 +84,7 @@ class Registration:
         wanted = [(key, value) for key, value in self.headers.items() if not key.startswith('x-') and key != 'name']
         if not wanted:
             return True
-        found = (key in headers and headers[key] == value for key, value in wanted)
+        found = (key in headers and _same(headers[key], value) for key, value in wanted)
         return all(found) if self.match_all else any(found)
 
     def call(self, event: Event) -> None:
@@ -111,6 +111,11 @@ def event_name_registration(
     if wazo_uuid is not None:
         headers['origin_uuid'] = str(wazo_uuid)
     return Registration(event_name, callback, headers, True, uuid)
+
+
+def _same(header: Any, wanted: Any) -> bool:
+    """As RabbitMQ compares: a truth value is no number."""
+    return bool(header == wanted) and isinstance(header, bool) is isinstance(wanted, bool)
 
 
 def takes_two(handler: Handler) -> bool:

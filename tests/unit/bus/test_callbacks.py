@@ -142,6 +142,12 @@ def test_binding_arguments_are_checked_again(wanted, match_all, headers, expecte
     assert Registration('n', print, wanted, match_all).wants(headers) is expected
 
 
+def test_a_truth_value_is_no_number():
+    wanted = Registration('n', print, {'user_uuid:u': True})
+
+    assert [wanted.wants({'user_uuid:u': value}) for value in (True, 1, 'true')] == [True, False, False]
+
+
 def test_other_exchange_types_know_names_only():
     assert Registration('n', print, {'a': 1}).wants({}, check_headers=False)
 
