@@ -66,7 +66,7 @@ def test_whatever_wazo_auth_does_callers_are_told_in_time_and_in_one_shape(site:
                 assert told.json()['message'] == 'Authentication server unreachable'
                 assert set(told.json()['details']) == {'auth_server_host', 'auth_server_port', 'original_error'}
                 assert site.token not in told.text
-                assert time.monotonic() - started < 2, (trouble, method, path)
+                assert time.monotonic() - started < 4, (trouble, method, path)
             assert daemon.rest.call('GET', '/api/api.yml', headers={'X-Auth-Token': ''}).status_code == 200
     site.auth.start()
 

@@ -101,7 +101,7 @@ def test_a_killed_daemon_and_an_absent_bus_keep_nothing_from_being_told(private_
         uuid = done(first, 'POST', '/subscriptions', BODY)['uuid']
         done(first, 'PUT', f'/subscriptions/{uuid}', {**BODY, 'name': 'm'})
         done(first, 'DELETE', f'/subscriptions/{uuid}')
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 6
         first.kill_all()
         site.rabbit.start()
         second = site.daemon('second').ready(40)

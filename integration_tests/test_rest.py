@@ -208,8 +208,8 @@ def test_servers_that_are_there_and_say_nothing_keep_nobody_waiting_long(site: S
         to_rabbit.hold()
         for number in range(4):
             wish = {'name': 'n', 'service': 'x', 'config': {}, 'events': [f'event {number}']}
-            assert seconds('POST', '/subscriptions', wish, 201) < 3
-            assert seconds('GET', '/status', None, 200) < 4
+            assert seconds('POST', '/subscriptions', wish, 201) < 5
+            assert seconds('GET', '/status', None, 200) < 5
         assert component(daemon, 'task_broker') == 'fail'
         to_rabbit.let_pass()
         until(daemon.all_ok, 40, what='all is well again', catching=requests.RequestException)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import requests
+import yaml
 
 from integration_tests.support.auth_double import SERVICE, SERVICE_ACL
 from integration_tests.support.site import Daemon, Site
@@ -64,3 +66,19 @@ def test_the_vectors_of_the_reference(site: Site) -> None:
     assert wrong(daemon, [*POSTS, *OTHERS]) == []
     assert wrong(daemon, LOGS, f'/subscriptions/{uuid}/logs') == []
     assert 'Traceback' not in daemon.output
+
+
+def test_every_operation_of_the_document_is_there_and_asks_for_its_access(site: Site) -> None:
+    daemon = furnished(site)
+    document = yaml.safe_load(daemon.rest.call('GET', '/api/api.yml').text)
+    operations = [(path, method, told) for path, item in document['paths'].items() for method, told in item.items()]
+
+    assert len(operations) >= 22
+    for path, method, told in operations:
+        pattern = re.search(r'Required ACL:\*\* `([^`]+)`', told['description'])
+        assert pattern is not None, (method, path)
+        for token, reason in (('bad', 'not_found_or_expired'), ('refused', 'missing_permission_or_invalid_tenant')):
+            answer = ask(daemon, method.upper(), re.sub(r'{\w+}', 'a.b', path), token)
+            assert answer.status_code == 401, (method, path)
+            assert answer.json()['details']['reason'] == reason
+            assert answer.json()['details']['required_access'] == re.sub(r'{\w+}', 'a_b', pattern[1])
