@@ -20,6 +20,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+from celery import _state as celery_state
 
 from wazo_webhookd import celery, config, rest_api
 from wazo_webhookd.attempts.parcel import open_parcel
@@ -95,6 +96,7 @@ class Bench:
         import_tasks(self._settings)
         set_max_retries(self._schedule.max_attempts)
         self._tasks = set(celery.app.tasks)
+        self._shared_tasks = set(celery_state._on_app_finalizers)
         feed.attach(database=self._database, master_tenant=lambda: TENANT, loading=lambda: self._loading)
         auth_verifier.configure(StaticAuthority(TOKEN, TENANT, USER, self._settings.uuid), MasterTenant(pinned=TENANT))
 
@@ -247,6 +249,8 @@ class Bench:
         """Celery gives a task of a known name its first body for ever: the next ``load()`` shall have its own."""
         for name in set(celery.app.tasks) - self._tasks:
             celery.app.tasks.unregister(name)
+        # Celery shares tasks with every application that is made later, such as the next test's.
+        celery_state._on_app_finalizers.intersection_update(self._shared_tasks)
 
 
 @dataclass(frozen=True)
