@@ -47,6 +47,7 @@ from wazo_webhookd.services.loader import Services
 from wazo_webhookd.signals import Stop
 from wazo_webhookd.status import StatusAggregator
 from wazo_webhookd.status_components import (
+    DatabaseProbe,
     TaskBrokerComponent,
     component,
     database_component,
@@ -142,6 +143,7 @@ class Controller:
         config = self.config
         self.make_workers()
         self.database = self.make_database()
+        self.database_answers = DatabaseProbe(self.database)
         self._undo.callback(self.database.dispose)
         self._check_schema()
         self.make_auth()
@@ -213,7 +215,8 @@ class Controller:
             on_outbox=lambda: self.wake_outbox(),
         )
         feed.observe(self._kick_lanes)
-        self.status.add_provider(component('deliveries', self.admitter.status))
+        answers = self.database_answers
+        self.status.add_provider(component('deliveries', lambda: self.admitter.status(away=not answers())))
 
     def make_bus(self) -> None:
         config = self.config
@@ -279,9 +282,9 @@ class Controller:
 
     def start(self) -> None:
         """Start the threads; what they need outside may come later."""
-        self.status.add_provider(database_component(self.database))
+        self.status.add_provider(database_component(self.database_answers))
         self.status.add_provider(component('events', lambda: {'status': 'ok', **self.bus.counters}))
-        self.status.add_provider(task_workers_component(self.database))
+        self.status.add_provider(task_workers_component(self.database, self.database_answers))
         self.status.add_provider(TaskBrokerComponent(celery.app).provide_status)
         admit_now = self.admitter.wake  # who has no life cannot admit, and looks again after seconds
         self.start_housekeeper([admit_now, self._recall_master_tenant, self._load_late_guests])

@@ -18,20 +18,53 @@ logger = logging.getLogger(__name__)
 BROKER_SECONDS: Final = 2
 """How long the task broker may take, and how long its last answer is believed."""
 
+DATABASE_SECONDS: Final = 2.0
+"""How long the database may take."""
+
 WORKER_KIND: Final = 'worker'
 
 
-def database_component(database: Database) -> Callable[[Status], None]:
+class DatabaseProbe:
+    """Does the database answer now? Known within DATABASE_SECONDS, also when it says nothing: one thread waits then,
+    and whoever asks meanwhile waits for the same one, if at all."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._asked_at = 0.0
+        self._answer = False
+
+    def __call__(self) -> bool:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._answer = False
+                self._asked_at = time.monotonic()
+                self._thread = threading.Thread(target=self._ask, name='database-probe', daemon=True)
+                self._thread.start()
+            thread = self._thread
+            patience = self._asked_at + DATABASE_SECONDS - time.monotonic()
+        thread.join(max(0.0, patience))
+        return self._answer
+
+    def _ask(self) -> None:
+        self._answer = _is_reachable(self._database)
+
+
+def database_component(answers: DatabaseProbe) -> Callable[[Status], None]:
     def provide_status(status: Status) -> None:
-        status['database']['status'] = 'ok' if _is_reachable(database) else 'fail'
+        status['database']['status'] = 'ok' if answers() else 'fail'
 
     return provide_status
 
 
-def task_workers_component(database: Database) -> Callable[[Status], None]:
+def task_workers_component(database: Database, answers: DatabaseProbe) -> Callable[[Status], None]:
     """``ok`` while at least one worker lives that has hands; also says how many there are."""
 
     def provide_status(status: Status) -> None:
+        if not answers():
+            status['task_workers']['status'] = 'fail'
+            return
         try:
             with database.reading() as connection:
                 workers = [row for row in processes.living(connection) if row.kind == WORKER_KIND]

@@ -1,12 +1,23 @@
 """The components of the status that look for themselves."""
 
 import os
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 
+from integration_tests.support.until import until
 from wazo_webhookd.database import processes
 from wazo_webhookd.status import Status
-from wazo_webhookd.status_components import TaskBrokerComponent, component, database_component, task_workers_component
+from wazo_webhookd.status_components import (
+    DATABASE_SECONDS,
+    DatabaseProbe,
+    TaskBrokerComponent,
+    component,
+    database_component,
+    task_workers_component,
+)
 
 
 def said(provider):
@@ -16,15 +27,49 @@ def said(provider):
 
 
 def test_the_database_is_asked(rest, away):
-    provider = database_component(rest.database)
+    provider = database_component(DatabaseProbe(rest.database))
     assert said(provider) == {'database': {'status': 'ok'}}
 
     away()
     assert said(provider) == {'database': {'status': 'fail'}}
 
 
+class Silent:
+    """A database that answers only when it is told to."""
+
+    def __init__(self):
+        self.speaks = threading.Event()
+        self.asked = 0
+
+    @contextmanager
+    def reading(self):
+        self.asked += 1
+        self.speaks.wait(30)
+        yield self
+
+    def exec_driver_sql(self, statement):
+        pass
+
+
+def test_a_database_that_says_nothing_keeps_nobody_waiting():
+    database = Silent()
+    probe = DatabaseProbe(database)
+    started = time.monotonic()
+    components = [said(database_component(probe)), said(task_workers_component(database, probe))]
+    took = time.monotonic() - started
+
+    assert components == [{'database': {'status': 'fail'}}, {'task_workers': {'status': 'fail'}}]
+    assert DATABASE_SECONDS <= took < DATABASE_SECONDS + 1
+    assert not probe()
+    assert time.monotonic() - started < DATABASE_SECONDS + 1
+    assert database.asked == 1
+
+    database.speaks.set()
+    assert until(probe, 5)
+
+
 def test_task_workers_are_ok_while_one_has_hands(rest, away):
-    provider = task_workers_component(rest.database)
+    provider = task_workers_component(rest.database, DatabaseProbe(rest.database))
     assert said(provider)['task_workers'] == {'status': 'fail', 'workers': 0, 'hands': 0}
 
     with rest.database.transaction() as connection:
