@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from integration_tests.support.auth_double import MASTER
 from integration_tests.support.bus import WAZO_UUID
@@ -222,6 +224,23 @@ def test_handlers_of_bus_events(site: Site, guests: Guests) -> None:
     assert site.bus.depth(site.queue) == 0
 
 
+def test_what_a_guest_publishes_is_an_event_of_this_server(site: Site, guests: Guests) -> None:
+    daemon = site.daemon().ready()
+    subscription = daemon.rest.subscribe(site.receiver.url('/x'), ['guests_said'])
+    site.bus.publish('guests_publish')
+    first, second = guests.noted('said', 2)
+
+    assert first['headers'].items() >= {
+        'name': 'guests_said', 'origin_uuid': WAZO_UUID, 'tenant_uuid': 'of the guest',
+        'required_access': 'event.guests_said', 'required_acl': 'events.guests.said',
+    }.items()  # fmt: skip
+    assert first['body'] == {**first['headers'], 'data': {'word': 'first'}}
+    assert (second['headers']['room'], second['body']['data']) == ('kitchen', {'word': 'second'})
+    site.receiver.wait_for(2)
+    assert len(daemon.rest.deliveries(subscription)) == 2
+    assert len(guests.noted('new-token')) == 1
+
+
 def test_rooms_tasks_and_status_of_a_plugin(site: Site, guests: Guests) -> None:
     daemon = site.daemon().listens()
     rest = daemon.rest
@@ -271,8 +290,11 @@ def test_subscriptions_of_a_guest_are_live_at_once(site: Site, guests: Guests) -
 
 
 def test_services_of_guests_work_in_prefork_too(site: Site, guests: Guests) -> None:
-    site.configure(celery={'pool': 'prefork', 'worker_min': 1, 'worker_max': 2})
+    site.configure(celery={'pool': 'prefork'})
     daemon = site.daemon().ready()
+    titles = [' '.join(child.cmdline()) for child in daemon.children()]
+    assert len([title for title in titles if f'webhookd@{socket.gethostname()}:ForkPoolWorker-' in title]) == 3
+    assert len([title for title in titles if f'webhookd@{socket.gethostname()}:MainProcess' in title]) == 1
     by_class = outcomes(daemon, 'by-class', ['dict', 'text', 'attempts', 'crash'])
     by_task = outcomes(daemon, 'by-task', ['prefix', 'native-retry', 'text'])
 
@@ -283,3 +305,28 @@ def test_services_of_guests_work_in_prefork_too(site: Site, guests: Guests) -> N
     assert by_task['prefix'][0]['detail']['prefix'] == 'guest of the tests'
     assert [row['status'] for row in by_task['native-retry']] == ['failure', 'success']
     assert brief(by_task['text']) == [('error', {'error': 'a plain text'})]
+
+
+@pytest.mark.timeout(120)
+def test_guests_that_need_the_database_at_start_get_it_later(
+    private_site: Site, install: Callable[[str], Path]
+) -> None:
+    site = private_site
+    site.python_path.append(install('example_service'))
+    site.configure(enabled_services={'example': True}, auth={'master_tenant_uuid': MASTER})
+    site.postgres.stop()
+    daemon = site.daemon().listens()
+    assert 'example failed to load: the database is away; it will be loaded again' in daemon.output
+    site.postgres.start()
+    until(daemon.all_ok, 30, what='all is well', catching=requests.RequestException)
+
+    def mine() -> list[dict[str, Any]]:
+        items = daemon.rest.get('/subscriptions')['items']
+        return [item for item in items if item['name'] == 'my-subscription']
+
+    until(mine, what='the subscription of load() exists')
+    wish = {'name': 'n', 'service': 'example', 'events': ['a'], 'config': {'sleep_time': 0}}
+    subscription = daemon.rest.create(wish)['uuid']
+    daemon.rest.send('a')
+    until(lambda: [row['status'] for row in daemon.rest.logs(subscription)] == ['success'])
+    assert len(mine()) == 1

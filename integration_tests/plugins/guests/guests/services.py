@@ -3,6 +3,7 @@
 import time
 
 from guests.notes import note
+from wazo_webhookd.bus import BusPublisher
 from wazo_webhookd.plugins.subscription.service import SubscriptionService, build_subscription_service
 from wazo_webhookd.services.helpers import (
     HookExpectedError,
@@ -107,6 +108,18 @@ class BothWays:
         return {'by': 'run'}
 
 
+class Said:
+    """An event as wazo-bus has them."""
+
+    name = 'guests_said'
+    routing_key_fmt = routing_key = 'guests.said'
+    required_acl = 'events.guests.said'
+
+    def __init__(self, word):
+        self.content = {'word': word}
+        self.tenant_uuid = 'of the guest'
+
+
 class Listener:
     """Hears the bus in every way there is; delivers nothing."""
 
@@ -115,12 +128,16 @@ class Listener:
         bus.subscribe('guests_ping', self.on_ping)
         bus.subscribe('guests_ping', self.on_ping_of_tenant, headers={'tenant_uuid': 'wanted'})
         bus.subscribe('guests_crash', self.on_crash)
+        bus.subscribe('guests_said', self.on_said)
         bus.subscribe('guests_stop', self.on_stop)
+        bus.subscribe('guests_publish', self.on_publish)
         bus.subscribe_to_event_names('fixed', ['guests_old', 'guests_older'], None, None, self.on_old)
         bus.subscribe_to_event_names(uuid='user', event_names=['guests_user'], user_uuid='u', callback=self.on_old)
         dependencies['status_aggregator'].add_provider(self.provide_status)
+        dependencies['token_change_subscribe'](lambda token: note('new-token', known=bool(token)))
         self.bus = bus
         self.publisher = dependencies['bus_publisher']
+        self.config = dependencies['config']
 
     def provide_status(self, status):
         status['guests']['status'] = 'ok'
@@ -131,6 +148,9 @@ class Listener:
     def on_ping_of_tenant(self, body, headers):
         note('ping-of-tenant', headers=headers)
 
+    def on_said(self, body, headers):
+        note('said', body=body, headers=headers)
+
     def on_crash(self, body):
         note('crash')
         raise RuntimeError('of the guest')
@@ -138,6 +158,11 @@ class Listener:
     def on_old(self, body, event):
         event.ack()
         note('old', uuid=body['uuid'], data=body['data'], name=event['name'], headers=event.headers)
+
+    def on_publish(self, body):
+        self.publisher.publish(Said('first'))
+        with BusPublisher.from_config(self.config['uuid'], self.config['bus']) as publisher:
+            publisher.publish(Said('second'), headers={'room': 'kitchen'})
 
     def on_stop(self, body):
         found = self.bus.unsubscribe('guests_ping', self.on_ping)
