@@ -107,7 +107,7 @@ class Controller:
         self.manager = Manager.from_environment()
         self.reload = Reload(config, reread)
         self.reload.subscribe(logs.reload)
-        self.stop = Stop(on_hurry=lambda: os._exit(0), on_hangup=self._on_hangup if reread is not None else None)
+        self.stop = Stop(on_hurry=self._hurry, on_hangup=self._on_hangup if reread is not None else None)
         self.status = StatusAggregator()
         self.catalog = Catalog()
         self._undo = ExitStack()
@@ -436,6 +436,13 @@ class Controller:
             server.serve()
         except AcceptFailed:
             self.stop.ask(EXIT_ACCEPT)
+
+    def _hurry(self) -> None:
+        """Told a second time to end, within the signal's handler: everything that matters is in the database."""
+        workers = getattr(self, 'workers', None)
+        if isinstance(workers, Supervisor):
+            workers.hurry()
+        os._exit(0)
 
     def _end_in_time(self) -> None:
         """Whatever hangs, the process ends: everything that matters is in the database."""

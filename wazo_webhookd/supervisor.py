@@ -25,6 +25,9 @@ LEAVING: Final = b'L'
 
 SOON: Final = 0.5
 LATE: Final = 30.0
+SUSPECTS_LATE: Final = 4.0
+"""The process for suspects is there to die: the others of them shall not wait for long."""
+
 PROVEN_SECONDS: Final = 30.0
 """A worker that lived for longer is started again without delay."""
 
@@ -97,9 +100,10 @@ class Child:
 class Place:
     """Where one worker is wanted: who is there, and when the next one may start."""
 
-    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], most_wait: float = LATE) -> None:
         self.name = name
         self.arguments = list(arguments)
+        self.most_wait = most_wait
         self.child: Child | None = None
         self.wait = 0.0
         self.not_before = 0.0
@@ -125,7 +129,7 @@ class Supervisor:
         self._on_death = on_death
         self._monotonic = monotonic
         self._places = [Place(f'worker {number + 1}', ()) for number in range(processes(config.celery))]
-        self._suspects = Place('suspects', ('--suspects',))
+        self._suspects = Place('suspects', ('--suspects',), SUSPECTS_LATE)
         self._want_suspects = False
         self._leaving: list[Child] = []
         self._lock = threading.RLock()
@@ -180,9 +184,10 @@ class Supervisor:
         self._bell.close()
 
     def hurry(self) -> None:
-        """The daemon was told a second time to end: so are the workers."""
+        """The daemon was told a second time to end: so are the workers, by two signals that are not taken for one."""
         for child in self._all():
             child.signal(signal.SIGTERM)
+            child.signal(signal.SIGINT)
 
     def reload(self) -> None:
         """Let the workers read their configuration again. From any thread."""
@@ -258,7 +263,7 @@ class Supervisor:
         if code == REPLACE or now - child.started > PROVEN_SECONDS:
             place.wait = 0.0
         else:
-            place.wait = min(max(place.wait * 2, SOON), LATE)
+            place.wait = min(max(place.wait * 2, SOON), place.most_wait)
         place.not_before = now + place.wait
         logger.error(
             '%s (process %d) %s; the next one starts in %g s', place.name, child.process.pid, _how(code), place.wait
@@ -272,7 +277,7 @@ class Supervisor:
                 [*self._command, *place.arguments, '--line', str(theirs.fileno())], theirs.fileno()
             )
         except OSError as error:
-            place.wait = min(max(place.wait * 2, SOON), LATE)
+            place.wait = min(max(place.wait * 2, SOON), place.most_wait)
             place.not_before = now + place.wait
             logger.error('%s cannot be started: %s', place.name, error)
             ours.close()

@@ -220,6 +220,25 @@ def test_number_of_workers(monkeypatch: pytest.MonkeyPatch, settings: dict[str, 
     house.supervisor.stop()
 
 
+def test_others_that_go_alone_wait_seconds_only_for_a_process_that_dies(house: House) -> None:
+    house.supervisor.want_suspects(3)
+    house.round()
+    for _ in range(6):
+        count = len(house.started)
+        house.started[-1].ends(-11)
+        house.round()
+        for _ in range(4):
+            house.round(1.0)
+
+        assert len(house.started) == count + 1
+
+
+def test_hurrying_tells_workers_twice(house: House) -> None:
+    house.supervisor.hurry()
+
+    assert house.started[0].signals == [signal.SIGTERM, signal.SIGINT]
+
+
 def test_no_suspects_process_where_workers_run_elsewhere() -> None:
     house = House(start_workers=False)
     house.supervisor.want_suspects(2)
