@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wazo_webhookd.domain import numbers
 from wazo_webhookd.domain.delivery import TICKET_HEADER, Ticket
 from wazo_webhookd.exceptions import WebhookdError
 
-_raw_decode = json.JSONDecoder().raw_decode
+_raw_decode = json.JSONDecoder(parse_float=numbers.read).raw_decode
 _white = re.compile(r'[ \t\n\r]*').match
 
 

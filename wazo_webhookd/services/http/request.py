@@ -6,12 +6,12 @@ Source: the reference, delivery 5.1 to 5.4.
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wazo_webhookd.domain import numbers
 from wazo_webhookd.domain.endpoint import BadURL, Target, literal_authority, parse
 from wazo_webhookd.egress.guard import Role
 from wazo_webhookd.services.http.template import renderer
@@ -98,7 +98,7 @@ def build_body(config: Mapping[str, Any], names: Mapping[str, Any]) -> tuple[str
     """The body as text and as bytes, and its content type."""
     template = config.get('body')
     if not template:
-        text = json.dumps(names['event'])
+        text = numbers.dumps(names['event'])
         return text, text.encode('ascii'), JSON_TYPE
     content_type, charset = build_content_type(config.get('content_type'))
     text = renderer('text').render(template, names)

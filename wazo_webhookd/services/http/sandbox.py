@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, generate_lorem_ipsum, htmlsafe_json_dumps
 from jinja2.visitor import NodeTransformer
 
+from wazo_webhookd.domain import numbers
 from wazo_webhookd.services.http.budget import (
     Budget,
     Limited,
@@ -240,7 +241,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         if indent is not None:
             for piece in json.JSONEncoder(indent=indent, default=str).iterencode(value):
                 budget.spend(len(piece))
-        dumped: Any = htmlsafe_json_dumps(value, indent=indent, sort_keys=True)
+        dumped: Any = htmlsafe_json_dumps(value, dumps=numbers.dumps, indent=indent, sort_keys=True)
         return budget.paid(dumped)
 
     def _urlencode(self, value: Any) -> Encoded:

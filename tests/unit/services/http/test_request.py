@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wazo_webhookd.domain import numbers
 from wazo_webhookd.domain.endpoint import BadURL
 from wazo_webhookd.egress.guard import Role
 from wazo_webhookd.services.http.request import (
@@ -58,6 +60,20 @@ def test_without_a_body_the_data_is_sent_as_ascii_json_whatever_the_method(body:
     assert made.method == method.upper()
     assert made.body == b'{"variable": "value", "ke\\u00fd": "v\\u00e0lue", "n": 3}'
     assert made.headers['Content-Type'] == 'application/json; charset=utf-8'
+
+
+@pytest.mark.parametrize(
+    ('body', 'sent'),
+    [
+        (None, b'{"n": 1e400, "half": "\\ud800"}'),
+        ('{{ event|tojson }}', b'{"half": "\\ud800", "n": 1e400}'),
+        ('{{ event.n }}', b'1e400'),
+    ],
+)
+def test_what_json_allows_and_python_does_not_is_sent_as_it_came(body: str | None, sent: bytes) -> None:
+    data = json.loads('{"n": 1e400, "half": "\\ud800"}', parse_float=numbers.read)
+
+    assert hook(body=body, event={**EVENT, 'data': data}).body == sent
 
 
 @pytest.mark.parametrize(
