@@ -86,3 +86,20 @@ def test_one_of_two_daemons_and_one_of_two_workers_killed(site: Site, size: str)
         assert second.alive()
         again = site.query('SELECT count(*) FROM webhookd_delivery WHERE send > attempt')[0][0]
         assert again <= len(run._in_flight())
+
+
+def test_daemon_down_while_events_come(site: Site, size: str) -> None:
+    """They wait in the queue."""
+    events = 200 if size == 'short' else 1000
+    with Run('daemon down, events published, daemon up', size, site) as run:
+        daemon = site.daemon(celery={'processes': 2, 'hands': 16}).ready()
+        daemon.rest.subscribe(site.receiver.url('/x'), ['tick'])
+        if run.chance.random() < 0.5:
+            daemon.kill()
+        else:
+            assert daemon.stop() == 0
+        run.publish(events, 2000).done()
+        site.daemon('second', celery={'processes': 2, 'hands': 16})
+        row = run.finish(60)
+
+        assert row.doubled == 0

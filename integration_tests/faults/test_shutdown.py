@@ -6,11 +6,13 @@ import signal
 import time
 from contextlib import ExitStack
 
+import psutil
 import pytest
 
 from integration_tests.faults.run import Run, delays
 from integration_tests.support.receiver import Answer, Receiver
 from integration_tests.support.site import Site
+from integration_tests.support.until import for_a_while, until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -61,3 +63,36 @@ def test_everything_told_to_end_with_half_of_the_receivers_hanging(site: Site, s
         assert out == [(0,)], 'who ends in order holds nothing any more'
         assert deaths == [(0,)]
         assert {request.delivery for receiver in healthy for request in receiver.requests} & run.excused == set()
+
+
+@pytest.mark.parametrize('who', ['daemon', 'worker of its own'])
+def test_second_sigterm_ends_at_once_and_loses_nothing(site: Site, who: str) -> None:
+    with Run(f'second SIGTERM to a {who}', 'short', site) as run:
+        site.configure(shutdown_grace=60)
+        daemon = site.daemon(celery={'start_workers': who == 'daemon', 'hands': 16})
+        program = daemon if who == 'daemon' else site.worker()
+        names = run.crowd(daemon.ready().rest, 6, always=Answer(delay=600))
+        load = run.publish(24, 100, names)
+        load.done()
+        until(lambda: len(run.requests()) >= 6, 20, what='some attempts hang')
+        family = program.children()
+        program.send(signal.SIGTERM)
+        for_a_while(program.alive, 0.5, what='it lets attempts finish')
+        told = time.monotonic()
+
+        assert program.stop(5) == 0
+        gone, alive = psutil.wait_procs(family, 8)
+        took = time.monotonic() - told
+        for process in alive:
+            process.kill()
+        assert not alive, f'{len(gone)} of its workers ended with it, others did not'
+        run.excused |= {request.delivery for request in run.requests()}
+        print(f'ended after {took:.1f} s')
+
+        for receiver in run.receivers:
+            receiver.answer('/x', always=Answer())
+        if who == 'daemon':
+            site.daemon('second')
+        else:
+            site.worker('second')
+        run.finish(60)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import Any
+from typing import Any, Literal
 
 from integration_tests.support.ports import free_port
+
+Way = Literal['out', 'back']
 
 
 class Wire:
@@ -20,8 +22,8 @@ class Wire:
         """Connections ever made."""
 
         self._loop = asyncio.new_event_loop()
-        self._passing = asyncio.Event()
-        self._passing.set()
+        self._passing = {way: asyncio.Event() for way in ('out', 'back')}
+        self.let_pass()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -50,12 +52,14 @@ class Wire:
         """Accept connections (again)."""
         self._do(self._listen())
 
-    def hold(self) -> None:
-        """Let nothing pass from now on, without a word to anybody."""
-        self._loop.call_soon_threadsafe(self._passing.clear)
+    def hold(self, *ways: Way) -> None:
+        """Let nothing pass from now on, without a word to anybody: ``out`` to the server, ``back`` from it, or both."""
+        for way in ways or ('out', 'back'):
+            self._loop.call_soon_threadsafe(self._passing[way].clear)
 
     def let_pass(self) -> None:
-        self._loop.call_soon_threadsafe(self._passing.set)
+        for passing in self._passing.values():
+            self._loop.call_soon_threadsafe(passing.set)
 
     def _do(self, what: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
@@ -78,7 +82,6 @@ class Wire:
         return len(pairs)
 
     async def _shut(self) -> None:
-        self._passing.set()
         await self._part()
         for task in self._tasks:
             task.cancel()
@@ -86,7 +89,6 @@ class Wire:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.carried += 1
-        await self._passing.wait()
         try:
             far_reader, far_writer = await asyncio.open_connection('127.0.0.1', self.target)
         except OSError:
@@ -94,15 +96,17 @@ class Wire:
             return
         pair = (writer, far_writer)
         self._pairs.add(pair)
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = self._loop.create_task(self._pump(source, sink, pair))
+        for source, sink, way in ((reader, far_writer, 'out'), (far_reader, writer, 'back')):
+            task = self._loop.create_task(self._pump(source, sink, self._passing[way], pair))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: Any) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, passing: asyncio.Event, pair: Any
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                await self._passing.wait()
+                await passing.wait()
                 sink.write(data)
                 await sink.drain()
         self._pairs.discard(pair)
