@@ -95,8 +95,11 @@ def _conditions(now: datetime, retention: RetentionConfig) -> list[tuple[str, Ta
 
 def _delete_some(database: Database, table: Table, condition: ColumnElement[bool], batch: int) -> int:
     keys: list[Any] = list(table.primary_key.columns)
-    # Inside WITH it is executed once; a plan may execute a subquery for each row, and delete more than the batch.
-    some = select(*keys).where(condition).limit(batch).with_for_update(of=table, skip_locked=True).cte('some')
+    some = select(*keys).where(condition).limit(batch)
+    if not database.is_sqlite:
+        # Inside WITH it is executed once; a plan may execute a subquery for each row, and delete more than the batch.
+        locked = some.with_for_update(of=table, skip_locked=True).cte('some')
+        some = select(*locked.c)
     key = keys[0] if len(keys) == 1 else tuple_(*keys)
     with database.transaction() as connection:
-        return connection.execute(delete(table).where(key.in_(select(*some.c)))).rowcount
+        return connection.execute(delete(table).where(key.in_(some))).rowcount
