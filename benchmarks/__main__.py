@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks import delivery, latency, load, memory
+from benchmarks import delivery, delivery_client, isolation, latency, load, memory
+from benchmarks.stack import FastReceiver
 from wazo_webhookd import __version__
 
 LIBRARIES = ('celery', 'kombu', 'sqlalchemy', 'psycopg2-binary', 'flask', 'cheroot', 'requests', 'jinja2', 'pydantic')
@@ -50,6 +51,10 @@ def run(events: int, rounds: int) -> dict[str, Any]:
     delays = [latency.measure(200) for _ in range(rounds)]
     speed = delivery.measure(events, rounds)
     grown = memory.measure(10_000, 20_000)
+    others = isolation.measure(60, 5000)
+    receiver = FastReceiver()
+    guarded = delivery_client.compare(receiver.url(), events, 8, rounds)
+    receiver.stop()
 
     def of_loads(group: str, key: str) -> float:
         return median(result[group][key] for result in loads)
@@ -68,6 +73,12 @@ def run(events: int, rounds: int) -> dict[str, Any]:
         ('memory of all processes, idle, MiB', grown['idle_mib'], '<= 250'),
         ('memory after 20,000 more / first 2,000', grown['growth'], '<= 1.1'),
         ('memory that 10,000 subscriptions add, MiB', grown['added_by_subscriptions_mib'], '<= 40'),
+        ('guarded client / bare requests.Session, 8 threads', guarded['ratio'], '>= 0.9'),
+        ('healthy beside 120 bad ones, p95 ms', others['beside']['beside']['p95_ms'], '<= 100'),
+        ('healthy beside 120 bad ones, worst ms', others['beside']['beside']['worst_ms'], '<= 1000'),
+        ('another tenant during a storm, p50 ms', others['storm']['calm during']['p50_ms'], '<= 150'),
+        ('another tenant during a storm, worst ms', others['storm']['calm during']['worst_ms'], '<= 1000'),
+        ('rate of the storm: with the other / alone', others['storm']['storm with / alone'], '>= 0.95'),
     ]
     return {
         'made_at': datetime.now(UTC).isoformat(timespec='seconds'),
@@ -76,7 +87,7 @@ def run(events: int, rounds: int) -> dict[str, Any]:
         'events': events,
         'rounds': rounds,
         'lines': [{'what': what, 'value': round(value, 3), 'aim': aim} for what, value, aim in lines],
-        'details': {'delivery': speed, 'latency': delays, 'load': loads, 'memory': grown},
+        'details': {'delivery': speed, 'latency': delays, 'load': loads, 'memory': grown, 'isolation': others},
     }
 
 
