@@ -74,7 +74,7 @@ class Run(ExitStack):
     def crowd(self, rest: Rest, count: int, *answers: Answer, always: Answer | None = None) -> tuple[str, ...]:
         """So many receivers, each with a subscription; the names of their events. Much is in flight at any time,
         however little is known of each endpoint."""
-        names = tuple(f'tick-{number}' for number in range(count))
+        names = tuple(f'tick-{self.site.queue[-8:]}-{number}' for number in range(count))
         self.receivers = [self.enter_context(Receiver()) for _ in names]
         for number, (name, receiver) in enumerate(zip(names, self.receivers, strict=True)):
             receiver.answer('/x', *answers[number::count], always=always)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-import pytest
 
-from integration_tests.faults.conftest import FULL
 from integration_tests.faults.run import Run, delays
 from integration_tests.support.programs import Program
 from integration_tests.support.receiver import Answer
@@ -77,19 +73,3 @@ def admitting_daemon_frozen(site: Site, size: str) -> None:
         assert site.query(ADMITS) == [(second.pid,)]
         doubled = site.query('SELECT count(*) FROM webhookd_subscription_log WHERE attempts > 1')
         assert doubled == [(0,)]
-
-
-@pytest.mark.timeout(240)
-def test_worker_and_admitting_daemon_frozen(another_site: Callable[[], Site]) -> None:
-    """Both at the same time, in two installations: they mostly wait."""
-    with ThreadPoolExecutor() as threads:
-        runs = [threads.submit(run, another_site(), 'short') for run in (worker_frozen, admitting_daemon_frozen)]
-    for run in runs:
-        run.result()
-
-
-@pytest.mark.parametrize(
-    'run', [pytest.param(worker_frozen, marks=FULL), pytest.param(admitting_daemon_frozen, marks=FULL)]
-)
-def test_frozen_for_a_minute(site: Site, run: Callable[[Site, str], None]) -> None:
-    run(site, 'full')

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
-
-import pytest
 
 from integration_tests.faults.run import Run
 from integration_tests.support.receiver import Answer
 from integration_tests.support.site import Site
 from integration_tests.support.until import until
 
-pytestmark = pytest.mark.timeout(240)
-
 WAYS = {'short': ['segmentation fault'], 'full': ['segmentation fault', 'killed', 'abort', 'exit']}
 STATES = 'SELECT state, count(*) FROM webhookd_delivery WHERE subscription_uuid <> ALL(%s) GROUP BY state'
 
 
-def test_deadly_deliveries_are_given_up_and_innocents_are_not(
-    site: Site, install: Callable[[str], Path], size: str
-) -> None:
-    site.python_path.append(install('deadly_service'))
+def deadly_deliveries(site: Site, size: str) -> None:
+    """The service ``deadly`` is installed."""
     deadly: dict[str, str] = {}
     with Run(
         'deliveries that end their workers',
