@@ -31,7 +31,7 @@ def test_database_away_for_a_while(site: Site, how: str) -> None:
         uri = site.config['db_uri'].replace(f':{site.postgres.port}/', f':{wire.port}/')
         daemon = site.daemon(db_uri=uri, celery={'processes': 2, 'hands': 16}).ready()
         names = run.crowd(daemon.rest, 8, always=Answer(delay=0.05))
-        load = run.publish(3000, 400, names)
+        load = run.publish(2000, 400, names)
         load.at(60)
         before = memory(psutil.Process(daemon.pid), *daemon.workers())
         gone = time.monotonic()
@@ -51,7 +51,7 @@ def test_database_away_for_a_while(site: Site, how: str) -> None:
         assert daemon.rest.get('/status')['database']['status'] == 'fail'
         status = time.monotonic() - asked
         load.done()
-        until(lambda: time.monotonic() - gone > 8, 20)
+        until(lambda: time.monotonic() - gone > 5, 20)
         until(lambda: site.bus.depth(site.queue) or 0 > 0, 10, what='events stay with the broker')
         growth = memory(psutil.Process(daemon.pid), *daemon.workers()) - before
         wire.join() if how == 'refuses' else wire.let_pass()
