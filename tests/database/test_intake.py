@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, insert, select, update
@@ -13,6 +14,7 @@ from tests.database.deliveries_parts import (
     JOURNAL,
     Daemon,
     add_delivery,
+    add_event,
     bump,
     change,
     deliveries,
@@ -379,6 +381,30 @@ def test_a_commit_whose_answer_was_lost_is_repeated_and_nothing_is_doubled_or_la
             change(admitting.database, row.uuid, state='success')
         admitting.heard(*(Word(row.uuid, 1, row.send, 'success', 0.01) for row in out))
     assert sorted(admitting.sender.uuids) == sorted(set(admitting.sender.uuids))
+
+
+def test_what_another_daemon_stored_meanwhile_is_not_stored_again(admitting, monkeypatch):
+    """The commit was lost with the connection, and so was the broker's, which handed the events to another daemon."""
+    monkeypatch.setattr('wazo_webhookd.deliveries.intake.PROBE_SECONDS', 0.01)
+    admitting.subscribe('a')
+    before = datetime.now(UTC) - timedelta(seconds=30)
+    with admitting.database.transaction() as connection:
+        add_event(connection, 'earlier', fingerprint='two that look alike', received_at=before)
+    away = Away(admitting)
+    away.how = 'before the commit'
+
+    def other_daemon():
+        with admitting.database.transaction() as connection:
+            add_event(connection, 'theirs', fingerprint='one', deliveries=7)
+        away.how = ''
+
+    threading.Timer(0.3, other_daemon).start()
+    events = [event(fingerprint=fingerprint) for fingerprint in ('one', 'two that look alike', 'three', 'three', None)]
+    answers = admitting.receive(*events)
+
+    assert answers == [7, 1, 1, 1, 1]
+    assert journal(admitting.database).keys() == {'earlier', 'theirs', *(happened.uuid for happened in events[1:])}
+    assert len(deliveries(admitting.database)) == 4
 
 
 def test_somebody_who_waits_for_an_answer_is_told_in_time(admitting, monkeypatch):

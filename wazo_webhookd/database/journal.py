@@ -65,6 +65,24 @@ def known_fingerprints(connection: Connection, fingerprints: Iterable[str]) -> d
     return {row.fingerprint: row.deliveries for row in rows}
 
 
+class Copy(NamedTuple):
+    """An event in the journal that looks like another."""
+
+    uuid: str
+    fingerprint: str
+    received_at: datetime
+    deliveries: int
+
+
+def copies(connection: Connection, fingerprints: Iterable[str]) -> list[Copy]:
+    """The events in the journal with one of these fingerprints."""
+    wanted = sorted(set(fingerprints))
+    if not wanted:
+        return []
+    columns = [_journal.c[name] for name in Copy._fields]
+    return [Copy(*row) for row in connection.execute(select(*columns).where(_journal.c.fingerprint.in_(wanted)))]
+
+
 def bodies(connection: Connection, uuids: Iterable[str]) -> dict[str, str]:
     """The bodies of these events as JSON texts, by uuid."""
     wanted = sorted(set(uuids))

@@ -129,6 +129,7 @@ class Batch:
     def _rows(self, connection: Connection) -> tuple[list[JournalRow], list[tuple[Event, Card, str, int]]]:
         again = [item.event.fingerprint for item in self.items if item.event.redelivered and item.event.fingerprint]
         known = {} if self._again else journal.known_fingerprints(connection, again)
+        taken = self._taken_meanwhile(connection) if self._again else {}
         disabled = self._desk.disabled
         events: list[JournalRow] = []
         pairs: list[tuple[Event, Card, str, int]] = []
@@ -136,6 +137,9 @@ class Batch:
             event = item.event
             if event.redelivered and event.fingerprint in known:
                 item.count = known[event.fingerprint]
+                continue
+            if event.uuid in taken:
+                item.count = taken[event.uuid]
                 continue
             if not item.cards and not self._catalog.wants(event.name):
                 item.count = 0
@@ -152,6 +156,17 @@ class Batch:
             if event.fingerprint:
                 known[event.fingerprint] = item.count
         return events, pairs
+
+    def _taken_meanwhile(self, connection: Connection) -> dict[str, int]:
+        """Those that the broker handed to another daemon, which stored them while nobody knew whether this one had."""
+        ours = {item.event.uuid: item.event for item in self.items if item.event.fingerprint}
+        copies = journal.copies(connection, (event.fingerprint or '' for event in ours.values()))
+        of_others = {copy.fingerprint: copy for copy in copies if copy.uuid not in ours}
+        return {
+            uuid: copy.deliveries
+            for uuid, event in ours.items()
+            if (copy := of_others.get(event.fingerprint or '')) is not None and copy.received_at > event.received_at
+        }
 
     def _decide(self, pairs: list[tuple[Event, Card, str, int]], admitting: bool, now: float) -> list[NewDelivery]:
         new: list[NewDelivery] = []
