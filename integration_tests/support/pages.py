@@ -145,6 +145,7 @@ class Shell:
 
     def start(self, name: str, text: str, until: str, seconds: float = 25) -> None:
         output = self.folder / f'.{name}.out'
+        output.unlink(missing_ok=True)  # the words of an earlier one of that name are not its words
         code, printed = self.run(f'(exec {text.strip()}) >{output} 2>&1 & echo $!')
         assert code == 0, printed
         self._background[name] = program = _Program(int(printed.strip()), output)
