@@ -20,7 +20,9 @@ def site() -> str:
         ['apt-get', 'indextargets', '--format', '$(SITE)'], capture_output=True, text=True, check=True
     )
     sites = [line for line in done.stdout.split() if not line.rstrip('/').endswith('debian-security')]
-    return max(set(sites), key=sites.count) if sites else 'http://deb.debian.org/debian'
+    if not sites:
+        raise SystemExit('apt knows no site of Debian: name one in its sources')
+    return max(set(sites), key=sites.count)
 
 
 def make(root: Path, cache: Path) -> None:
