@@ -33,7 +33,7 @@ class Third:
     """A running daemon, and one third party at a path of its own; names of events are its own, too."""
 
     def __init__(self, site: Site, daemon: Daemon) -> None:
-        self.site, self.rest = site, daemon.rest
+        self.site, self.daemon, self.rest = site, daemon, daemon.rest
         unique = uuid.uuid4().hex[:8]
         self.path, self.trigger = f'/{unique}', f'trigger_{unique}'
 
@@ -581,6 +581,21 @@ def test_the_log_of_two_deliveries_in_every_order(third: Third) -> None:
     assert asked(from_date=rows[2]['started_at']) == newest_first[:3]
     by_status = [row['status'] for row in asked(order='status', direction='asc')]
     assert by_status == ['success'] * 2 + ['failure'] * 3  # the order of the database's type
+
+
+def test_the_log_for_operators_has_no_content(third: Third) -> None:
+    third.answers(503)
+    good = third.subscribe(config={'body': '{{ event.secret }} of the body'})
+    bad = third.subscribe(config={'body': '{{ event.secret.a.b }}'})
+    third.hears({'secret': 'something personal'})
+    third.rows(good, 2)
+    (row,) = third.rows(bad, 1)
+    told = [line for line in third.daemon.output.splitlines() if f'delivery={row["uuid"]} ' in line]
+
+    assert len(told) == 1, 'one wide line per attempt'
+    assert 'attempt=1/5' in told[0]
+    for content in ('something personal', 'of the body', third.path):
+        assert content not in third.daemon.output
 
 
 # -- restarts --------------------------------------------------------------------------------------------

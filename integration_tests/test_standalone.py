@@ -53,7 +53,7 @@ def test_the_first_delivery_does_not_wait(alone: Site, receiver: Receiver) -> No
     (request,) = receiver.wait_for(1)
 
     print(f'[first delivery {1000 * (request.at - began):.0f} ms after its event]')
-    assert request.at - began < 0.4
+    assert request.at - began < 1.0
 
 
 def test_start_prints_where_it_listens_the_token_and_lines_to_copy(alone: Site) -> None:
