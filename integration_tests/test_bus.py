@@ -201,6 +201,32 @@ def test_what_was_not_acknowledged_comes_again_marked(site: Site) -> None:
     until(lambda: site.depth() == 0)
 
 
+def test_who_stood_still_takes_in_nothing_that_may_be_in_other_hands(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('wazo_webhookd.bus.consumer.ASLEEP_SECONDS', 0.5)
+    asleep, lost = threading.Event(), threading.Event()
+
+    def sleep_at_the_first(event: Event) -> int:
+        if not site.intake.events:
+            asleep.set()
+            time.sleep(1)  # on the consumer's thread: meanwhile the others come into its socket
+        return 1
+
+    site.intake.answer = sleep_at_the_first
+    consumer = site.consumer()
+    consumer.on_disconnected = lost.set
+    site.publish([0])
+    assert asleep.wait(5)
+    site.publish(range(1, 5))
+    until(lambda: site.intake.numbers == [0, 0, 1, 2, 3, 4])
+
+    assert lost.is_set()
+    assert [event.redelivered for event in site.intake.events] == [False] + 5 * [True]
+    until(lambda: site.depth() == 0)
+    assert consumer.is_running
+
+
 def test_stopping_waits_for_what_is_being_stored(site: Site) -> None:
     site.intake.answer = lambda event: None
     consumer = site.consumer()

@@ -22,6 +22,7 @@ from tests.database.deliveries_parts import (
     states,
     until,
 )
+from wazo_webhookd.database import admission as admission_rows
 from wazo_webhookd.database import journal as journal_rows
 from wazo_webhookd.database.models import EndpointHealth, Fact
 from wazo_webhookd.deliveries.intake import Arrival, EventRefused
@@ -395,6 +396,7 @@ def test_what_another_daemon_stored_meanwhile_is_not_stored_again(admitting, mon
 
     def other_daemon():
         with admitting.database.transaction() as connection:
+            admission_rows.state(connection, intake='alone')
             add_event(connection, 'theirs', fingerprint='one', deliveries=7)
         away.how = ''
 
@@ -405,6 +407,32 @@ def test_what_another_daemon_stored_meanwhile_is_not_stored_again(admitting, mon
     assert answers == [7, 1, 1, 1, 1]
     assert journal(admitting.database).keys() == {'earlier', 'theirs', *(happened.uuid for happened in events[1:])}
     assert len(deliveries(admitting.database)) == 4
+
+
+@pytest.mark.parametrize('why', ['the process stood still', 'the bus was lost'])
+def test_what_another_daemon_stored_while_it_was_in_our_hands_is_not_stored_too(admitting, why):
+    admitting.subscribe('a')
+    now = datetime.now(UTC)
+    came = now - timedelta(seconds=20 if why == 'the process stood still' else 0.5)
+    if why == 'the bus was lost':
+        admitting.desk.bus_lost()
+    with admitting.database.transaction() as connection:
+        add_event(connection, 'theirs', fingerprint='one', deliveries=7, received_at=now)
+        add_event(connection, 'another', fingerprint='two', received_at=came - timedelta(seconds=1))
+    ours = [event(fingerprint=fingerprint, received_at=came) for fingerprint in ('one', 'two', 'three')]
+    posted = event(fingerprint='one', received_at=came, source='rest')
+
+    assert admitting.receive(*ours, posted) == [7, 1, 1, 1]
+    assert len(journal(admitting.database)) == 5
+
+
+def test_what_is_fresh_is_not_looked_for(admitting):
+    admitting.subscribe('a')
+    admitting.desk.bus_lost()
+    with admitting.database.transaction() as connection:
+        add_event(connection, 'twin', fingerprint='one', received_at=datetime.now(UTC) + timedelta(seconds=1))
+
+    assert admitting.receive(event(fingerprint='one')) == [1]
 
 
 def test_somebody_who_waits_for_an_answer_is_told_in_time(admitting, monkeypatch):

@@ -32,6 +32,8 @@ LASTED_SECONDS: Final = 2.0
 COMPLAIN_EVERY: Final = 60
 TICK_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 0.5
+ASLEEP_SECONDS: Final = 10.0
+"""Less than the broker waits for our heartbeats before it gives what we have to others."""
 
 Done = Callable[[int | Exception], None]
 OnEvent = Callable[[Event, Done], None]
@@ -70,6 +72,9 @@ class BusConsumer(BusForGuests):
         self._house = HouseHandlers()
         self._reception = Reception(self.settings.max_event_bytes)
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_disconnected: Callable[[], None] = lambda: None
+        """Called when a connection is given up: what came over it may be handed to others now."""
+
         self.on_names_added: Callable[[set[str]], None] = lambda names: None
         self.on_names_left: Callable[[set[str]], None] = lambda names: None
 
@@ -211,6 +216,7 @@ class BusConsumer(BusForGuests):
     def _forget(self, link: Link | None) -> None:
         self._link = None
         if link is not None:
+            self.on_disconnected()
             with suppress(Exception):
                 link.close()
         while self._commands:
@@ -223,8 +229,9 @@ class BusConsumer(BusForGuests):
         poll.register(link.connection.sock, select.POLLIN)
         poll.register(self._bell.ear, select.POLLIN)
         next_tick = 0.0
+        self.beat = time.monotonic()
         while True:
-            self.beat = time.monotonic()
+            self._check_awake()
             self._settle(link)
             self._run_commands(link)
             if self._stopping.is_set():
@@ -246,6 +253,14 @@ class BusConsumer(BusForGuests):
                 self._bell.hear()
             if ready - {self._bell.ear}:
                 self._drain(link)
+
+    def _check_awake(self) -> None:
+        """Raises ConnectionError when this process stood still for so long that the broker may have handed what it had
+        sent to others: it must not be taken in here as well. Asked before anything is read or handled."""
+        now = time.monotonic()
+        asleep, self.beat = now - self.beat, now
+        if asleep > ASLEEP_SECONDS:
+            raise ConnectionError(f'this process stood still for {asleep:.0f} s')
 
     def _drain(self, link: Link) -> None:
         """Read all that is there; the prefetch bounds it, since acknowledgements have to wait."""
@@ -283,7 +298,10 @@ class BusConsumer(BusForGuests):
     # -- messages -------------------------------------------------------------------------------
 
     def _on_message(self, link: Link, message: Any) -> None:
-        """Never raises: an exception here would close the connection, and the message would come again."""
+        """Raises nothing else: an exception here closes the connection, and the message comes again."""
+        if link is not self._link:
+            return  # a frame that was read while the connection closes
+        self._check_awake()
         tag: int = message.delivery_tag
         link.ledger.add(tag)
         event = self._reception.event_of(message)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 TENANT_CHARACTERS: Final = 64
 _VARIANTS: Final = '89ab'
+DOUBTFUL: Final = timedelta(seconds=5)
+LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Batch:
     def _rows(self, connection: Connection) -> tuple[list[JournalRow], list[tuple[Event, Card, str, int]]]:
         again = [item.event.fingerprint for item in self.items if item.event.redelivered and item.event.fingerprint]
         known = {} if self._again else journal.known_fingerprints(connection, again)
-        taken = self._taken_meanwhile(connection) if self._again else {}
+        taken = self._taken_meanwhile(connection)
         disabled = self._desk.disabled
         events: list[JournalRow] = []
         pairs: list[tuple[Event, Card, str, int]] = []
@@ -158,10 +160,18 @@ class Batch:
         return events, pairs
 
     def _taken_meanwhile(self, connection: Connection) -> dict[str, int]:
-        """Those that the broker handed to another daemon, which stored them while nobody knew whether this one had."""
+        """Those that the broker handed to another daemon, which stored them while this one had them in hand.
+
+        Possible when a commit was in doubt, when the connection over which they came was lost, when this process stood
+        still.
+        """
         ours = {item.event.uuid: item.event for item in self.items if item.event.fingerprint}
+        if not self._again:
+            since = max(datetime.now(UTC) - DOUBTFUL, self._desk.bus_lost_at or LONG_AGO)
+            ours = {uuid: event for uuid, event in ours.items() if event.source == 'bus' and event.received_at < since}
         copies = journal.copies(connection, (event.fingerprint or '' for event in ours.values()))
-        of_others = {copy.fingerprint: copy for copy in copies if copy.uuid not in ours}
+        own = {item.event.uuid for item in self.items}
+        of_others = {copy.fingerprint: copy for copy in copies if copy.uuid not in own}
         return {
             uuid: copy.deliveries
             for uuid, event in ours.items()
