@@ -1,4 +1,4 @@
-"""Workers whose connection to the broker is cut, again and again, while their attempts take longer than it lives."""
+"""Connections to the broker that are cut, again and again, under attempts that take longer, under two daemons."""
 
 from __future__ import annotations
 
@@ -29,3 +29,22 @@ def test_broker_connection_of_workers_cut(site: Site, size: str) -> None:
         assert cut >= cuts, 'both workers were connected most of the time'
         assert row.doubled == 0
         assert all(worker.alive() for worker in workers)
+
+
+def test_bus_connections_of_two_daemons_cut(site: Site, size: str) -> None:
+    """What was in the hands of one goes to the other, and is taken in once."""
+    events, cuts, pace = (600, 5, 200) if size == 'short' else (2000, 20, 100)
+    with Run(f'bus connections of two daemons cut, {cuts} times', size, site) as run, Wire(site.rabbit.port) as wire:
+        site.configure(celery={'start_workers': False, 'hands': 32})
+        daemons = [site.daemon(f'daemon-{number}', bus={'port': wire.port}) for number in range(2)]
+        site.worker()
+        for daemon in daemons:
+            daemon.ready()
+        names = run.crowd(daemons[0].rest, 4, always=Answer(delay=0.02))
+        load = run.publish(events, pace, names)
+        for number in run.moments(cuts):
+            load.at(number)
+            wire.cut()
+        row = run.finish(60)
+
+        assert row.doubled == 0

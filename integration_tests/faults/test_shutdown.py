@@ -23,8 +23,8 @@ ENDING = 3.0
 def test_everything_told_to_end_with_half_of_the_receivers_hanging(site: Site, size: str) -> None:
     events, grace = (200, 3) if size == 'short' else (500, 8)
     with ExitStack() as listening:
-        receivers = [listening.enter_context(Receiver()) for _ in range(4)]
-        healthy, hanging = receivers[:2], receivers[2:]
+        receivers = [listening.enter_context(Receiver()) for _ in range(12)]
+        healthy, hanging = receivers[:6], receivers[6:]
         run = listening.enter_context(
             Run('SIGTERM of everything, half of receivers hanging', size, site, receivers=receivers)
         )
@@ -36,7 +36,7 @@ def test_everything_told_to_end_with_half_of_the_receivers_hanging(site: Site, s
         daemon = site.daemon(celery={'processes': 2, 'hands': 16})
         worker = site.worker(celery={'hands': 16})
         daemon.ready()
-        names = ('a', 'b', 'c', 'd')
+        names = tuple(f'tick-{number}' for number in range(12))
         for name, receiver in zip(names, receivers, strict=True):
             daemon.rest.subscribe(receiver.url('/x'), [name], config={'timeout': '30'})
         load = run.publish(events, 60, names)
