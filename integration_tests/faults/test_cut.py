@@ -33,18 +33,20 @@ def test_broker_connection_of_workers_cut(site: Site, size: str) -> None:
 
 def test_bus_connections_of_two_daemons_cut(site: Site, size: str) -> None:
     """What was in the hands of one goes to the other, and is taken in once."""
-    events, cuts, pace = (600, 5, 200) if size == 'short' else (2000, 20, 100)
-    with Run(f'bus connections of two daemons cut, {cuts} times', size, site) as run, Wire(site.rabbit.port) as wire:
-        site.configure(celery={'start_workers': False, 'hands': 32})
-        daemons = [site.daemon(f'daemon-{number}', bus={'port': wire.port}) for number in range(2)]
+    events, cuts = (1500, 10) if size == 'short' else (10_000, 60)
+    run = Run(f'bus connection of one of two daemons cut, {cuts} times', size, site)
+    with run, Wire(site.rabbit.port) as first, Wire(site.rabbit.port) as second:
+        wires = (first, second)
+        site.configure(celery={'start_workers': False, 'hands': 64})
+        daemons = [site.daemon(f'daemon-{number}', bus={'port': wire.port}) for number, wire in enumerate(wires)]
         site.worker()
         for daemon in daemons:
             daemon.ready()
-        names = run.crowd(daemons[0].rest, 4, always=Answer(delay=0.02))
-        load = run.publish(events, pace, names)
+        names = run.crowd(daemons[0].rest, 4, always=Answer())
+        load = run.publish(events, 5000, names)  # faster than they are taken in: both have their hands full
         for number in run.moments(cuts):
             load.at(number)
-            wire.cut()
-        row = run.finish(60)
+            run.chance.choice(wires).cut()
+        row = run.finish(90)
 
         assert row.doubled == 0
