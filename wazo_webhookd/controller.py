@@ -221,7 +221,6 @@ class Controller:
     def make_bus(self) -> None:
         config = self.config
         self.bus = BusConsumer(config.bus, self._on_event, self.catalog.names, self.database)
-        self.bus.on_disconnected = self.desk.bus_lost
         self.publisher = BusPublisher(config.uuid, config.bus)
         self._undo.callback(self.publisher.close)
         self.bindings = Bindings(self.database, self.bus)

@@ -72,9 +72,6 @@ class BusConsumer(BusForGuests):
         self._house = HouseHandlers()
         self._reception = Reception(self.settings.max_event_bytes)
         self.on_connected: Callable[[], None] = lambda: None
-        self.on_disconnected: Callable[[], None] = lambda: None
-        """Called when a connection is given up: what came over it may be handed to others now."""
-
         self.on_names_added: Callable[[set[str]], None] = lambda names: None
         self.on_names_left: Callable[[set[str]], None] = lambda names: None
 
@@ -216,7 +213,6 @@ class BusConsumer(BusForGuests):
     def _forget(self, link: Link | None) -> None:
         self._link = None
         if link is not None:
-            self.on_disconnected()
             with suppress(Exception):
                 link.close()
         while self._commands:

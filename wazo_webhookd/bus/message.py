@@ -199,10 +199,13 @@ def _fingerprint(
 ) -> str | None:
     """What recognises the same message when the broker hands it over again; None if nothing does.
 
-    The message's own id; else all of its content, if that includes the time at which it was made.
+    The message's own id and its content (publishers are known whose ids are all the same); else its content, if that
+    includes the time at which it was made.
     """
     if message_id:
-        return blake2b(message_id.encode('utf-8', 'replace'), digest_size=32, person=b'message id').hexdigest()
+        digest = blake2b(body, digest_size=32, person=b'message id')
+        digest.update(message_id.encode('utf-8', 'replace'))
+        return digest.hexdigest()
     stamp = headers.get('timestamp', content.get('timestamp'))
     if not stamp or isinstance(stamp, bool) or not isinstance(stamp, (str, int, float)):
         return None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from .dialect import Statement, is_sqlite, sqlite_text
+from .dialect import Statement, is_sqlite, members, sqlite_text
 from .models import JournalEvent
 
 _journal = JournalEvent.__table__
+
+AGAIN: Final = 'again:'
+LATE_SECONDS: Final = 600.0
+"""How late the one that had a message first may be to store it too: it was frozen, or is about to hear that its
+connection was lost."""
 
 
 class JournalRow(NamedTuple):
@@ -30,6 +35,10 @@ class JournalRow(NamedTuple):
 
 _COLUMNS = ', '.join(JournalRow._fields)
 _TYPES = ('text', 'text', 'text', 'text', 'timestamptz', 'text', 'int', 'text', 'text')
+_KNOWN = Statement(
+    'SELECT fingerprint, deliveries, uuid FROM webhookd_journal WHERE fingerprint {IN:wanted}'
+    ' AND (fingerprint NOT LIKE :again OR received_at > {AGO:late})'
+)
 _INSERT_SQLITE = Statement(
     f'INSERT INTO webhookd_journal ({_COLUMNS}) VALUES ({", ".join("?" * len(_TYPES))}) ON CONFLICT DO NOTHING'
 )
@@ -54,33 +63,23 @@ def insert(connection: Connection, rows: Sequence[JournalRow]) -> None:
         _INSERT.change(connection, **dict(zip(JournalRow._fields, columns, strict=True)))
 
 
-def known_fingerprints(connection: Connection, fingerprints: Iterable[str]) -> dict[str, int]:
-    """Those in the journal, with the number of deliveries made of them."""
+def known_fingerprints(
+    connection: Connection, fingerprints: Iterable[str], *, but: Collection[str] = ()
+) -> dict[str, int]:
+    """Those in the journal, with the number of deliveries made of them. ``but``: uuids of events that do not count.
+
+    What was stored of a message handed over again is found by ``again(fingerprint)``, for LATE_SECONDS.
+    """
     wanted = sorted(set(fingerprints))
     if not wanted:
         return {}
-    rows = connection.execute(
-        select(_journal.c.fingerprint, _journal.c.deliveries).where(_journal.c.fingerprint.in_(wanted))
-    )
-    return {row.fingerprint: row.deliveries for row in rows}
+    rows = _KNOWN.rows(connection, wanted=members(connection, wanted), again=f'{AGAIN}%', late=LATE_SECONDS)
+    return {fingerprint: deliveries for fingerprint, deliveries, uuid in rows if uuid not in but}
 
 
-class Copy(NamedTuple):
-    """An event in the journal that looks like another."""
-
-    uuid: str
-    fingerprint: str
-    received_at: datetime
-    deliveries: int
-
-
-def copies(connection: Connection, fingerprints: Iterable[str]) -> list[Copy]:
-    """The events in the journal with one of these fingerprints."""
-    wanted = sorted(set(fingerprints))
-    if not wanted:
-        return []
-    columns = [_journal.c[name] for name in Copy._fields]
-    return [Copy(*row) for row in connection.execute(select(*columns).where(_journal.c.fingerprint.in_(wanted)))]
+def again(fingerprint: str) -> str:
+    """The fingerprint in the row of an event whose message the broker had handed over before, to whomever."""
+    return AGAIN + fingerprint
 
 
 def bodies(connection: Connection, uuids: Iterable[str]) -> dict[str, str]:

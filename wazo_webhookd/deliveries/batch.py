@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 TENANT_CHARACTERS: Final = 64
 _VARIANTS: Final = '89ab'
-DOUBTFUL: Final = timedelta(seconds=5)
-LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +127,15 @@ class Batch:
             say_lanes(connection, {row.subscription_uuid for row in new})
 
     def _rows(self, connection: Connection) -> tuple[list[JournalRow], list[tuple[Event, Card, str, int]]]:
-        again = [item.event.fingerprint for item in self.items if item.event.redelivered and item.event.fingerprint]
-        known = {} if self._again else journal.known_fingerprints(connection, again)
-        taken = self._taken_meanwhile(connection)
+        known = self._known(connection)
         disabled = self._desk.disabled
         events: list[JournalRow] = []
         pairs: list[tuple[Event, Card, str, int]] = []
         for item in self.items:
             event = item.event
-            if event.redelivered and event.fingerprint in known:
-                item.count = known[event.fingerprint]
-                continue
-            if event.uuid in taken:
-                item.count = taken[event.uuid]
+            count = _count_of(event, known)
+            if count is not None:
+                item.count = count
                 continue
             if not item.cards and not self._catalog.wants(event.name):
                 item.count = 0
@@ -159,24 +153,14 @@ class Batch:
                 known[event.fingerprint] = item.count
         return events, pairs
 
-    def _taken_meanwhile(self, connection: Connection) -> dict[str, int]:
-        """Those that the broker handed to another daemon, which stored them while this one had them in hand.
-
-        Possible when a commit was in doubt, when the connection over which they came was lost, when this process stood
-        still.
-        """
-        ours = {item.event.uuid: item.event for item in self.items if item.event.fingerprint}
-        if not self._again:
-            since = max(datetime.now(UTC) - DOUBTFUL, self._desk.bus_lost_at or LONG_AGO)
-            ours = {uuid: event for uuid, event in ours.items() if event.source == 'bus' and event.received_at < since}
-        copies = journal.copies(connection, (event.fingerprint or '' for event in ours.values()))
-        own = {item.event.uuid for item in self.items}
-        of_others = {copy.fingerprint: copy for copy in copies if copy.uuid not in own}
-        return {
-            uuid: copy.deliveries
-            for uuid, event in ours.items()
-            if (copy := of_others.get(event.fingerprint or '')) is not None and copy.received_at > event.received_at
-        }
+    def _known(self, connection: Connection) -> dict[str, int]:
+        """What the broker handed over again and is stored already: by this daemon before it was acknowledged, or by
+        another while this one had it in hand (a commit in doubt, a connection lost, a process that stood still)."""
+        events = [item.event for item in self.items if item.event.fingerprint]
+        wanted = [journal.again(event.fingerprint or '') for event in events]
+        wanted += [event.fingerprint or '' for event in events if event.redelivered]
+        own = {event.uuid for event in events} if self._again else ()
+        return journal.known_fingerprints(connection, wanted, but=own)
 
     def _decide(self, pairs: list[tuple[Event, Card, str, int]], admitting: bool, now: float) -> list[NewDelivery]:
         new: list[NewDelivery] = []
@@ -252,6 +236,14 @@ class Batch:
         return [card for card in cards if card.uuid != about and card.endpoint != endpoint]
 
 
+def _count_of(event: Event, known: Mapping[str, int]) -> int | None:
+    """How many deliveries were made of it, if it is stored."""
+    if not event.fingerprint:
+        return None
+    count = known.get(journal.again(event.fingerprint))
+    return known.get(event.fingerprint) if count is None and event.redelivered else count
+
+
 def _parcel(card: Card, event: Event, row: Marked) -> Parcel:
     return Parcel(
         row.uuid,
@@ -276,7 +268,7 @@ def _journal_row(event: Event, deliveries: int) -> JournalRow:
         tenant,
         event.source,
         event.received_at,
-        event.fingerprint,
+        journal.again(event.fingerprint) if event.fingerprint and event.redelivered else event.fingerprint,
         deliveries,
         json.dumps(dict(event.headers), separators=(',', ':'), default=str),
         event.text,

@@ -6,7 +6,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
@@ -94,9 +93,6 @@ class Desk:
         """(uuid, attempt, send) marked out of which certainly no message was sent, under ``lock``."""
         self.disabled: frozenset[str] = frozenset()
         self._disabled_version = -1
-        self.bus_lost_at: datetime | None = None
-        """Events received earlier may be in the hands of another daemon, too."""
-
         self.wake: Callable[[], None] = lambda: None
         """Tells the admitter that there is something to do."""
 
@@ -107,10 +103,6 @@ class Desk:
         if state.disabled_version != self._disabled_version:
             self.disabled = frozenset(endpoints.disabled(connection))
             self._disabled_version = state.disabled_version
-
-    def bus_lost(self) -> None:
-        """The connection to the bus was lost."""
-        self.bus_lost_at = datetime.now(UTC)
 
     def not_sent(self, unsent: Iterable[tuple[str, int, int]]) -> None:
         """These were marked out, and no message was made of them. Nothing else goes before they wait again."""
