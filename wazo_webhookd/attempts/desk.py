@@ -64,15 +64,7 @@ class Desk:
         if not self.in_hand.take(attempt):
             logger.info('delivery %s is in hand already', ticket.delivery)
             return
-        with self._gate:
-            if self.paused and not self.leaving:
-                attempt.asks = True
-                self._parked.append(attempt)
-                return
-        if self.leaving:
-            self._give_back(attempt)
-        else:
-            self._consider(attempt)
+        self._admit(attempt)
 
     def pause(self) -> None:
         """The database is away: start nothing, since nothing could be recorded."""
@@ -108,6 +100,17 @@ class Desk:
     def serve_claims(self) -> None:
         """Called now and then by another thread. Raises DatabaseUnavailable."""
         self.claims.serve()
+
+    def _admit(self, attempt: Attempt) -> None:
+        with self._gate:
+            if self.paused and not self.leaving:
+                attempt.asks = True
+                self._parked.append(attempt)
+                return
+        if self.leaving:
+            self._give_back(attempt)
+        else:
+            self._consider(attempt)
 
     def _consider(self, attempt: Attempt) -> None:
         if fresh(attempt.ticket, attempt.redelivered, self.clock.now()):
@@ -158,6 +161,9 @@ class Desk:
         """It is in the database: the broker may forget it."""
         for message in self.in_hand.let_go(attempt):
             message.acknowledge()
+        successor, attempt.successor = attempt.successor, None
+        if successor is not None and self.in_hand.take(successor):
+            self._admit(successor)
 
     _drop = _clear
 

@@ -20,12 +20,13 @@ class Attempt:
     """One attempt in hand. Times are readings of the monotonic clock, ``started_at`` is the database's.
 
     ``limit``: seconds that the service may take. ``asks``: it may not start before the database said so, and nobody may
-    take it for ours. ``claimed``: the database did say so.
+    take it for ours. ``claimed``: the database did say so. ``successor``: a newer send of it, which came when the outcome
+    was known already.
     """
 
     __slots__ = (
         '_once', 'asks', 'body', 'claimed', 'event_text', 'held', 'limit', 'messages', 'received', 'redelivered',
-        'started', 'started_at', 'task_name', 'ticket',
+        'started', 'started_at', 'successor', 'task_name', 'ticket',
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,7 @@ class Attempt:
         self.held = False
         self.asks = False
         self.claimed = False
+        self.successor: Attempt | None = None
         self._once = Lock()
 
     @property
@@ -83,16 +85,22 @@ class InHand:
     def take(self, attempt: Attempt) -> bool:
         """Take it in hand. False when it is in hand already: its message then joins that of the first arrival.
 
-        (After a lost broker connection the same message comes again; only the copy can be acknowledged then.) If it has
-        not begun, it begins for the newest send: the database would grant no other (a process that was frozen may find
+        (After a lost broker connection the same message comes again; only the copy can be acknowledged then.) From then
+        on it stands for the newest send: the database takes no failure of another (a process that was frozen may find
         an old and a new one).
         """
         with self._lock:
             present = self._attempts.setdefault(attempt.key, attempt)
             if present is not attempt:
+                newer = attempt.ticket.send > present.ticket.send
+                if newer and present.settled:
+                    attempt.messages += [] if present.successor is None else present.successor.messages
+                    present.successor = attempt
+                    return False
                 present.messages += attempt.messages
-                if present.started is None and attempt.ticket.send > present.ticket.send:
+                if newer:
                     present.ticket = attempt.ticket
+                    present.held = False
             return present is attempt
 
     def let_go(self, attempt: Attempt) -> list[Message]:

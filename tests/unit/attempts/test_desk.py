@@ -202,6 +202,48 @@ def test_old_copy_that_waits_begins_for_the_newest_send(worker: Worker) -> None:
     assert [message.end for message in messages] == ['acknowledged'] * 2
 
 
+def test_attempt_that_runs_stands_for_the_newest_send(worker: Worker) -> None:
+    """The process was frozen and taken for dead; what was sent anew came to it, too."""
+
+    def run(*_: Any) -> None:
+        worker.desk.in_hand.open()[0].held = True
+        messages.append(worker.receive(ticket(send=2)))
+        raise HookRetry({'error': 'x'}, blame='endpoint')
+
+    messages: list[Message] = []
+    worker.services.run = run
+    messages.append(worker.receive(ticket(send=1)))
+    worker.hands.work()
+    (record,) = worker.records.kept
+    worker.records.commit()
+
+    assert (record.row.send, record.row.status) == (2, 'failure')
+    assert record.word is not None
+    assert record.word.send == 2
+    assert [message.end for message in messages] == ['acknowledged', 'acknowledged']
+
+
+@pytest.mark.parametrize('granted', [True, False])
+def test_newest_send_that_comes_while_the_outcome_is_recorded_asks_after_it(worker: Worker, granted: bool) -> None:
+    """The outcome may count for nothing, being of an older send; the database knows."""
+    first = worker.receive(ticket(send=1))
+    worker.hands.work()
+    newest = [worker.receive(ticket(send=2)), worker.receive(ticket(send=3))]
+    worker.records.commit()
+    before = [message.end for message in newest]
+    worker.rows.refused = set() if granted else {Send('d1', 1, 3)}
+    worker.time.passes(2)
+    worker.desk.serve_claims()
+    worker.hands.work()
+    worker.records.commit()
+
+    assert first.end == 'acknowledged'
+    assert before == ['', '']
+    assert [row.send for row in worker.records.rows] == ([1, 3] if granted else [1])
+    assert [message.end for message in newest] == ['acknowledged'] * 2
+    assert len(worker.desk.in_hand) == 0
+
+
 def test_message_that_waited_for_a_hand_asks_before_it_starts(worker: Worker) -> None:
     worker.receive()
     worker.time.passes(1.5)
