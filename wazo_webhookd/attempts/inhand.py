@@ -20,8 +20,8 @@ class Attempt:
     """One attempt in hand. Times are readings of the monotonic clock, ``started_at`` is the database's.
 
     ``limit``: seconds that the service may take. ``asks``: it may not start before the database said so, and nobody may
-    take it for ours. ``claimed``: the database did say so. ``successor``: a newer send of it, which came when the outcome
-    was known already.
+    take it for ours. ``claimed``: the database did say so. ``successor``: a newer send, which came when the
+    outcome was known already.
     """
 
     __slots__ = (
