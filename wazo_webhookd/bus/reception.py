@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from ..domain.event import Event
+from ..domain.uuids import new_uuid
 from .message import Limits, Malformed, Properties, decode
 from .rarely import Rarely
 
@@ -60,6 +60,6 @@ class Reception:
             properties=Properties(given.get('content_type'), given.get('content_encoding'), given.get('message_id')),
             redelivered=bool(message.delivery_info['redelivered']),
             limits=self._limits,
-            uuid=str(uuid4()),
+            uuid=new_uuid(),
             received_at=datetime.now(UTC),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..database.deliveries import Marked, NewDelivery
 from ..database.journal import JournalRow
 from ..domain.admission import Lane
 from ..domain.event import Event
+from ..domain.uuids import new_uuid
 from .announce import is_own_event
 from .desk import Card, Desk, say_lanes
 from .message import Parcel
@@ -27,7 +27,6 @@ from .message import Parcel
 logger = logging.getLogger(__name__)
 
 TENANT_CHARACTERS: Final = 64
-_VARIANTS: Final = '89ab'
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +272,6 @@ def _journal_row(event: Event, deliveries: int) -> JournalRow:
         json.dumps(dict(event.headers), separators=(',', ':'), default=str),
         event.text,
     )
-
-
-def new_uuid() -> str:
-    """A random uuid (version 4) as text."""
-    digits = os.urandom(16).hex()
-    variant = _VARIANTS[int(digits[16], 16) & 3]
-    return f'{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}'
 
 
 _last_sequence = 0

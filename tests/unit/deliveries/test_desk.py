@@ -9,9 +9,10 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from wazo_webhookd.deliveries import desk as module
-from wazo_webhookd.deliveries.batch import new_uuid, next_sequence
+from wazo_webhookd.deliveries.batch import next_sequence
 from wazo_webhookd.deliveries.clock import DatabaseClock, Outage
 from wazo_webhookd.deliveries.desk import Bodies, heard_lanes, say_lanes, say_resumed
+from wazo_webhookd.domain.uuids import new_uuid
 
 
 @pytest.fixture
