@@ -191,7 +191,7 @@ def test_a_new_url_leads_to_another_endpoint(daemon):
     daemon.subscribe('a')
     daemon.receive(event(), event())
     daemon.catalog.add('a', endpoint='tenant|https://elsewhere:443')
-    daemon.admitter.kick('a')
+    daemon.admitter.kick(['a'])
     daemon.round()
 
     assert len(daemon.sender.parcels) == 2
@@ -263,7 +263,7 @@ def test_a_commit_without_answer_sends_nothing_and_then_everything_once(daemon, 
     daemon.subscribe('a')
     uuids = fill(daemon.database, 4)
     commit = Commit(daemon)
-    daemon.admitter.kick('a')
+    daemon.admitter.kick(['a'])
     commit.how = how
     with pytest.raises(DatabaseUnavailable):
         daemon.round()
@@ -282,7 +282,7 @@ def test_marks_in_doubt_are_forgotten_once_another_daemon_admitted(daemon):
     daemon.subscribe('a')
     [uuid] = fill(daemon.database, 1)
     commit = Commit(daemon)
-    daemon.admitter.kick('a')
+    daemon.admitter.kick(['a'])
     commit.how = 'before'
     with pytest.raises(DatabaseUnavailable):
         daemon.round()
@@ -570,7 +570,7 @@ def test_rows_cannot_be_marked_by_an_older_epoch(postgresql):
     daemon.take_over()
     fill(postgresql, 1)
     daemon.desk.lease._epoch += 1
-    daemon.admitter.kick('a')
+    daemon.admitter.kick(['a'])
     with pytest.raises(Exception, match='Another daemon admits'):
         daemon.round()
 
@@ -729,6 +729,19 @@ def test_a_resume_lets_what_waits_go_on(daemon):
     assert health(daemon.database, 'a')['state'] == 'healthy'
 
 
+def test_an_edit_lets_one_of_what_waits_go_as_a_probe(daemon):
+    daemon.subscribe('a', endpoint='sub:a')
+    rest(daemon, verdict='refused')
+    daemon.receive(event())
+    daemon.receive(event())
+    before = len(daemon.sender.parcels)
+
+    daemon.admitter.kick(['a'])
+    daemon.round()
+
+    assert len(daemon.sender.parcels) == before + 1
+
+
 def test_a_resume_at_another_daemon_reaches_the_admitting_one(postgresql):
     one, other = Daemon(postgresql, rules=RULES), Daemon(postgresql, hands=0, rules=RULES)
     for daemon in (one, other):
@@ -854,6 +867,6 @@ def test_a_broken_database_does_not_end_the_loop(daemon, monkeypatch):
     fill(daemon.database, 1)
     until(lambda: daemon.desk.outage.away)
     commit.how = ''
-    daemon.admitter.kick('a')
+    daemon.admitter.kick(['a'])
     until(lambda: daemon.sender.parcels)
     daemon.admitter.stop()

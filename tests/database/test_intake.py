@@ -541,7 +541,7 @@ def test_a_lane_with_rows_that_memory_does_not_know_is_not_overtaken(admitting):
     with admitting.database.transaction() as connection:
         add_delivery(connection, 'old', 'a')
         connection.execute(delete(JOURNAL))
-    admitting.admitter.kick('a')
+    admitting.admitter.kick(['a'])
     admitting.admitter._learn()
 
     admitting.receive(event())

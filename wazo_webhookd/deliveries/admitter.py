@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 COLLECT_SECONDS: Final = 0.005
 """Words come in groups; the next round waits this long after the last one, so that rows are marked in groups too."""
 
+FLOODED_SECONDS: Final = 0.5
+"""The same while more comes in than is taken in (see Intake)."""
+
 LEASE_SECONDS: Final = 2.0
 HANDS_SECONDS: Final = 5.0
 NO_HANDS_SECONDS: Final = 0.5
@@ -102,9 +105,9 @@ class Admitter:
         """Attempts ended."""
         self._ears.hear(words)
 
-    def kick(self, subscription: str) -> None:
-        """Look at this subscription and its rows."""
-        self._ears.wrote([subscription])
+    def kick(self, subscriptions: Iterable[str]) -> None:
+        """Look at these subscriptions, which came, went or changed, and their rows."""
+        self._ears.edited(list(subscriptions))
 
     def wake(self) -> None:
         """Look now whether there is something to do: this daemon may be able to admit since a moment ago."""
@@ -147,9 +150,13 @@ class Admitter:
                 wait = WAITS[min(failures, len(WAITS) - 1)]
                 failures += 1
             at_least = wait if failures else self._last_admission + COLLECT_SECONDS - time.monotonic()
-            if not self._ears.wait(wait, at_least):
+            if not self._ears.wait(wait, at_least, self._dry_at):
                 break
         self._end()
+
+    def _dry_at(self) -> float | None:
+        """Until when to leave the processors to intake (monotonic), if there is reason to."""
+        return self._last_admission + FLOODED_SECONDS if self._desk.flooded else None
 
     def _round(self) -> float:
         """Everything that there is to do now; returns the seconds until there is more."""
@@ -200,6 +207,8 @@ class Admitter:
         now = desk.clock.now()
         with desk.lock:
             admission = desk.admission
+            for subscription in self._ears.take_edited():
+                admission.edited(subscription)
             admission.open = self._sender.ready and not desk.unsent and not self._suspects.want_silence()
             for word in self._ears.take_words():
                 if word.verdict not in ('running', 'dropped') and self._suspects.ended(word.delivery):

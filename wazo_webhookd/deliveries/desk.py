@@ -93,6 +93,8 @@ class Desk:
         """(uuid, attempt, send) marked out of which certainly no message was sent, under ``lock``."""
         self.disabled: frozenset[str] = frozenset()
         self._disabled_version = -1
+        self.flooded = False
+        """More comes in than is taken in: what is out may wait a little."""
         self.wake: Callable[[], None] = lambda: None
         """Tells the admitter that there is something to do."""
 

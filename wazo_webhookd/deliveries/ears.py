@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -36,6 +37,7 @@ class Ears:
         self._words: deque[Word] = deque()
         self._wrote: deque[str] = deque()
         self._resumed: deque[str] = deque()
+        self._edited: deque[str] = deque()
         self._condition = threading.Condition()
         self._woken = False
         self._stopping = False
@@ -61,6 +63,11 @@ class Ears:
         """There are rows of these subscriptions that were not here before."""
         self._wrote.extend(subscriptions)
         self.wake()
+
+    def edited(self, subscriptions: Iterable[str]) -> None:
+        """Somebody changed these subscriptions."""
+        self._edited.extend(subscriptions)
+        self.wrote(subscriptions)
 
     def wake(self) -> None:
         """There is something to do."""
@@ -102,16 +109,24 @@ class Ears:
     def take_resumed(self) -> list[str]:
         return _emptied(self._resumed)
 
+    def take_edited(self) -> list[str]:
+        return _emptied(self._edited)
+
     def forget(self) -> None:
         """Whatever was said, the rows are about to be read."""
-        for said in (self._words, self._wrote, self._resumed):
+        for said in (self._words, self._wrote, self._resumed, self._edited):
             said.clear()
 
-    def wait(self, seconds: float, at_least: float = 0.0) -> bool:
-        """Until something is said, at most ``seconds``; at least ``at_least``. False when it is time to stop."""
+    def wait(
+        self, seconds: float, at_least: float = 0.0, quiet_until: Callable[[], float | None] = lambda: None
+    ) -> bool:
+        """Until something is said, at most ``seconds``; at least ``at_least``, and while ``quiet_until()`` names a time
+        to come (monotonic; asked again whenever something is said). False when it is time to stop."""
         with self._condition:
             if at_least > 0:
                 self._condition.wait_for(lambda: self._stopping, at_least)
+            while not self._stopping and (rest := (quiet_until() or 0.0) - time.monotonic()) > 0:
+                self._condition.wait(rest)
             if not self._woken and not self._stopping and seconds > 0:
                 self._condition.wait(seconds)
             self._woken = False

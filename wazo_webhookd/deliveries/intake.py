@@ -34,6 +34,7 @@ BATCH_DELIVERIES: Final = 2000
 PROBE_SECONDS: Final = 0.5
 IDLE_SECONDS: Final = 5.0
 TELL_SECONDS: Final = 5.0
+FLOOD_SECONDS: Final = 2.0
 
 
 class EventRefused(WebhookdError):
@@ -76,6 +77,7 @@ class Intake:
         self._on_trouble = on_trouble
         self._arrivals: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._away = False
+        self._flood_since: float | None = None
         self._next_probe = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -103,6 +105,7 @@ class Intake:
         while True:
             self.beat = time.monotonic()
             batch = self._collect()
+            self._see_flood(len(batch) >= BATCH_EVENTS)
             if batch:
                 try:
                     self._take(batch)
@@ -114,6 +117,16 @@ class Intake:
                 return
             elif self._away:
                 self._is_back()
+
+    def _see_flood(self, full: bool) -> None:
+        """While more comes in than one batch takes, the admitter leaves the processors to intake: what came last, and
+        all that other tenants send meanwhile, waits behind it in the queue of the bus. Not for longer than a moment."""
+        now = time.monotonic()
+        if not full:
+            self._flood_since = None
+        elif self._flood_since is None:
+            self._flood_since = now
+        self._desk.flooded = self._flood_since is not None and now - self._flood_since < FLOOD_SECONDS
 
     def _collect(self) -> list[Item]:
         """Wait for an arrival, and take what else is there up to a batch. Empty: nothing came for a while."""

@@ -577,6 +577,29 @@ def test_a_disabled_subscription_sends_nothing_until_it_is_resumed(world: World)
     assert len(world.admit()) == 1
 
 
+def test_an_edited_subscription_gets_a_probe_at_once(world: World) -> None:
+    world.prove('a', cap=4)
+    world.finish(world.arrive('a', 3), 'refused')
+    world.arrive('a', 2)
+    assert world.admit() == []
+
+    world.admission.edited('a')
+    probe = world.admit()
+    assert len(probe) == 1
+    assert 'sub:a' in world.admission.changed
+    world.finish(probe, 'refused')
+    assert world.admit() == []
+
+
+def test_an_edit_does_not_end_the_rest_of_a_silent_endpoint(world: World) -> None:
+    world.prove('a', cap=4)
+    world.finish(world.arrive('a', 3), 'silent')
+    world.arrive('a', 1)
+    world.admission.edited('a')
+
+    assert world.admit() == []
+
+
 def test_what_was_written_down_counts_after_a_restart(world: World) -> None:
     resting = Health('T|a', 'T')
     resting.circuit, resting.until = OPEN, world.now + 10

@@ -79,6 +79,14 @@ class Admission(Board):
         if lane is not None:
             self.unread(lane)
 
+    def edited(self, subscription: str) -> None:
+        """Somebody changed the subscription, perhaps what made it fail: its own circuit need not rest to the end. (That
+        of an endpoint that others share does.)"""
+        health = self.healths.get(own_key(subscription))
+        if health is not None and health.look_again():
+            self.changed[health.key] = None
+            self.consider_all(health.key)
+
     def take_news(self) -> list[News]:
         """What people want to hear about, since this was last asked."""
         news, self._lessons.news = self._lessons.news, []

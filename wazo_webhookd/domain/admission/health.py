@@ -74,6 +74,13 @@ class Health:
         self.circuit = HALF_OPEN
         return True
 
+    def look_again(self) -> bool:
+        """What was the matter may be mended: a probe may go now. True if nothing was to go before."""
+        if self.circuit != OPEN:
+            return False
+        self.circuit = HALF_OPEN
+        return True
+
     def succeeded(self, now: float) -> bool:
         """All is well again. True if the circuit was not closed."""
         self.last_success = now
