@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration_tests.support.auth_double import AuthDouble
 from integration_tests.support.bus import WAZO_UUID
+from integration_tests.support.figures import Note, noter, show
 from integration_tests.support.receiver import Receiver
 from integration_tests.support.servers import (
     Postgres,
@@ -120,6 +122,16 @@ def private_site(
     finally:
         private_rabbit.remove()
         private_postgres.remove()
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Note:
+    """``note('p50 …')``: a line that is printed at the end of the session."""
+    return noter(request)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    show(terminalreporter)
 
 
 def _close(installation: Site, request: pytest.FixtureRequest) -> None:

@@ -22,6 +22,7 @@ import requests
 from integration_tests.attackers import behaviours as do
 from integration_tests.attackers.certificates import Authority
 from integration_tests.attackers.server import Attacker, Behaviour
+from integration_tests.support.figures import Note
 from wazo_webhookd.egress.addresses import Address
 from wazo_webhookd.egress.client import DeadlineExceeded, EgressClient, NameLookupFailed
 from wazo_webhookd.egress.connection import connect_directly
@@ -374,7 +375,7 @@ def _ignore(client: EgressClient, url: str) -> None:
         post(client, url)
 
 
-def test_a_healthy_receiver_is_not_slowed_by_hanging_ones(client: EgressClient) -> None:
+def test_a_healthy_receiver_is_not_slowed_by_hanging_ones(client: EgressClient, note: Note) -> None:
     times: list[float] = []
 
     with Attacker(do.silent) as hanging, Attacker(do.honest) as healthy:
@@ -388,7 +389,7 @@ def test_a_healthy_receiver_is_not_slowed_by_hanging_ones(client: EgressClient) 
         for thread in threads:
             thread.join(5)
 
-    print(f'healthy beside 100 hanging: worst {1000 * max(times):.1f} ms')
+    note(f'one client, healthy beside 100 hanging: worst {1000 * max(times):.1f} ms')
     assert sorted(times)[95] < 0.1
 
 

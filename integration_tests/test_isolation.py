@@ -9,6 +9,7 @@ import threading
 import time
 
 from integration_tests.support.crowd import Crowd
+from integration_tests.support.figures import Note
 from integration_tests.support.site import Site
 from integration_tests.support.until import until
 
@@ -30,7 +31,7 @@ def tick(site: Site, name: str, count: int, pause: float, **more: object) -> dic
     return published
 
 
-def test_a_healthy_endpoint_keeps_its_pace_beside_those_that_hang_drip_and_refuse(site: Site) -> None:
+def test_a_healthy_endpoint_keeps_its_pace_beside_those_that_hang_drip_and_refuse(site: Site, note: Note) -> None:
     site.configure(celery={'processes': 2, 'hands': 128})
     with Crowd(hanging=100, refusing=10, dripping=10, healthy=1) as crowd:
         rest = site.daemon().ready().rest
@@ -41,13 +42,16 @@ def test_a_healthy_endpoint_keeps_its_pace_beside_those_that_hang_drip_and_refus
         delays = crowd.delays('healthy', published)
 
     p50, p95, worst = (1000 * share(delays, part) for part in (0.5, 0.95, 1))
-    print(f'[beside 100 hanging, 10 refusing, 10 dripping: p50 {p50:.0f} ms, p95 {p95:.0f}, worst {worst:.0f}]')
+    note(
+        'a healthy endpoint beside 100 hanging, 10 refusing, 10 dripping: '
+        f'p50 {p50:.0f} ms, p95 {p95:.0f}, worst {worst:.0f}'
+    )
     assert len(delays) == SECONDS
     assert share(delays, 0.95) < 1.0
     assert max(delays) < 10.0
 
 
-def test_a_slow_receiver_that_always_answers_gets_ten_at_a_time(site: Site) -> None:
+def test_a_slow_receiver_that_always_answers_gets_ten_at_a_time(site: Site, note: Note) -> None:
     site.configure(celery={'processes': 2, 'hands': 128})
     with Crowd(slow=1) as crowd:
         rest = site.daemon().ready().rest
@@ -58,12 +62,12 @@ def test_a_slow_receiver_that_always_answers_gets_ten_at_a_time(site: Site) -> N
         until(lambda: rest.get(f'/subscriptions/{subscription}/health')['waiting'] == 0, 10)
         seconds = time.monotonic() - started
 
-    print(f'[200 deliveries to a receiver of 2 s: {seconds:.0f} s, up to {crowd.most_at_once["slow"]} at a time]')
+    note(f'200 deliveries to a receiver of 2 s: {seconds:.0f} s, up to {crowd.most_at_once["slow"]} at a time')
     assert crowd.most_at_once['slow'] >= 10
     assert len({number for _, number, _ in crowd.arrivals}) == 200
 
 
-def test_one_tenants_storm_does_not_delay_another_tenant(site: Site) -> None:
+def test_one_tenants_storm_does_not_delay_another_tenant(site: Site, note: Note) -> None:
     site.configure(celery={'processes': 2, 'hands': 128})
     stormy, calm = site.auth.add_tenant(), site.auth.add_tenant()
     with Crowd(healthy=2) as crowd:
@@ -89,9 +93,9 @@ def test_one_tenants_storm_does_not_delay_another_tenant(site: Site) -> None:
         delays = crowd.delays('healthy', published)
         quiet.close()
 
-    print(
-        f'[{len(delays)} deliveries of another tenant during a storm of 3,000: '
-        f'p50 {1000 * share(delays, 0.5):.0f} ms, worst {1000 * max(delays):.0f} ms]'
+    note(
+        f'{len(delays)} deliveries of another tenant during a storm of 3,000: '
+        f'p50 {1000 * share(delays, 0.5):.0f} ms, worst {1000 * max(delays):.0f} ms'
     )
     assert len(delays) == len(published)
     assert share(delays, 0.5) < 1.5

@@ -15,6 +15,7 @@ import pytest
 
 from integration_tests.support.auth_double import MASTER
 from integration_tests.support.bus import WAZO_UUID, event
+from integration_tests.support.figures import Note
 from integration_tests.support.receiver import Answer, doubles
 from integration_tests.support.site import Daemon, Site
 from integration_tests.support.until import for_a_while, until
@@ -243,9 +244,7 @@ def test_service_that_is_installed_but_not_enabled_is_named(site: Site, example:
 
 
 @pytest.mark.timeout(240)
-def test_all_arrive_though_daemon_and_worker_are_killed_in_the_middle(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_arrive_though_daemon_and_worker_are_killed_in_the_middle(site: Site, note: Note) -> None:
     hands = 16
     site.configure(celery={'processes': 1, 'hands': hands})
     site.receiver.answer('/x', always=Answer(delay=0.1))
@@ -269,8 +268,7 @@ def test_all_arrive_though_daemon_and_worker_are_killed_in_the_middle(
     in_flight = [
         len([item for item in requests if at - 0.2 <= item.at <= at + 0.1]) for at in (first_kill, second_kill)
     ]
-    with capsys.disabled():
-        print(f' [300 deliveries, 2 kills: {again} doubles, about {in_flight} in flight at the kills] ', end='')
+    note(f'300 deliveries, daemon and worker killed: {again} doubles, about {in_flight} in flight at the kills')
     assert sorted({json.loads(request.body)['number'] for request in requests}) == list(range(300))
     assert again <= 2 * hands
     assert {row['status'] for row in second.rest.logs(subscription)} == {'success'}

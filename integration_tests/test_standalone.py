@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from integration_tests.support.auth_double import AuthDouble
+from integration_tests.support.figures import Note
 from integration_tests.support.ports import free_port
 from integration_tests.support.receiver import Answer, Receiver
 from integration_tests.support.site import COMMANDS, Site
@@ -45,14 +46,14 @@ def test_event_becomes_a_request(alone: Site, receiver: Receiver) -> None:
     assert program.stop() == 0
 
 
-def test_the_first_delivery_does_not_wait(alone: Site, receiver: Receiver) -> None:
+def test_the_first_delivery_does_not_wait(alone: Site, receiver: Receiver, note: Note) -> None:
     program = alone.standalone()
     program.rest.subscribe(receiver.url('/x'), ['hello'])
     began = time.time()
     program.rest.send('hello')
     (request,) = receiver.wait_for(1)
 
-    print(f'[first delivery {1000 * (request.at - began):.0f} ms after its event]')
+    note(f'standalone: first delivery {1000 * (request.at - began):.0f} ms after its event')
     assert request.at - began < 1.0
 
 

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from integration_tests.conftest import prepare
+from integration_tests.support.figures import Note
 from integration_tests.support.site import Daemon, Site
 from integration_tests.support.until import for_a_while, until
 
@@ -143,7 +144,7 @@ def test_a_mistake_in_the_configuration_is_told_by_key_value_and_expectation(sit
 # -- how soon it delivers ----------------------------------------------------------------------------------
 
 
-def test_a_worker_that_comes_is_used_at_once(site: Site) -> None:
+def test_a_worker_that_comes_is_used_at_once(site: Site, note: Note) -> None:
     daemon = site.daemon(celery={'start_workers': False}).listens()
     daemon.rest.subscribe(site.receiver.url('/x'), ['a'])
     until(lambda: site.query("SELECT 1 FROM webhookd_process WHERE kind = 'daemon' AND backend_pid IS NOT NULL"))
@@ -153,7 +154,7 @@ def test_a_worker_that_comes_is_used_at_once(site: Site) -> None:
     began = time.time()
     (request,) = site.receiver.wait_for(1)
 
-    print(f'[delivered {1000 * (request.at - began):.0f} ms after the worker had hands]')
+    note(f'delivered {1000 * (request.at - began):.0f} ms after the first worker had hands')
     assert request.at - began < 1.0
 
 

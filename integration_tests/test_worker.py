@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from integration_tests.support.figures import Note
 from integration_tests.support.programs import Program
 from integration_tests.support.receiver import Answer
 from integration_tests.support.site import Site
@@ -233,7 +234,7 @@ def test_message_of_an_older_program_becomes_a_delivery(site: Site, dispatch: Di
     assert 'secret' not in str(site.query('SELECT * FROM webhookd_delivery'))
 
 
-def test_killed_worker_loses_nothing(site: Site, dispatch: Dispatch) -> None:
+def test_killed_worker_loses_nothing(site: Site, dispatch: Dispatch, note: Note) -> None:
     """The broker hands its messages to another worker, which asks the database first."""
     site.receiver.answer('/hook', always=Answer(200, delay=0.4))
     first = started(site, 'first')
@@ -245,7 +246,7 @@ def test_killed_worker_loses_nothing(site: Site, dispatch: Dispatch) -> None:
     dispatch.ended(uuids)
     doubled = len(site.receiver.at('/hook')) - 40
 
-    print(f'doubled: {doubled}, in flight at the kill: {in_flight}')
+    note(f'40 deliveries, worker killed: {doubled} doubles, {in_flight} in flight at the kill')
     assert set(site.receiver.deliveries('/hook')) == set(uuids)
     assert {state[0] for state in dispatch.states(uuids)} == {'success'}
     assert doubled <= in_flight

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from integration_tests.support.figures import Note
 from integration_tests.support.receiver import Answer, Receiver
 from integration_tests.support.until import until
 from wazo_webhookd import celery, config
@@ -102,12 +103,12 @@ def laptop(tmp_path: Path, receiver: Receiver) -> Iterator[Laptop]:
     laptop.database.dispose()
 
 
-def test_deliveries_are_made_and_heard_of(laptop: Laptop) -> None:
+def test_deliveries_are_made_and_heard_of(laptop: Laptop, note: Note) -> None:
     began = time.monotonic()
     uuids = laptop.send(100)
     laptop.receiver.wait_for(100)
     until(lambda: len(laptop.words) == 100, what='all words')
-    print(f'100 deliveries in {time.monotonic() - began:.2f} s')
+    note(f'worker in the process: 100 deliveries in {time.monotonic() - began:.2f} s')
 
     assert sorted(laptop.receiver.deliveries('/hook')) == sorted(uuids)
     assert set(laptop.states(uuids)) == {'success'}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from integration_tests.faults.table import TABLE
 from integration_tests.support.auth_double import AuthDouble
 from integration_tests.support.bus import WAZO_UUID
+from integration_tests.support.figures import keep_rows
 from integration_tests.support.receiver import Receiver
 from integration_tests.support.servers import Postgres, Rabbit
 from integration_tests.support.site import Site
@@ -43,23 +43,30 @@ def another_site(
             folder.mkdir()
             site = Site(folder, postgres, database, rabbit, vhost, auth, receiver)
             sites.append(site)
-            undo.callback(remove, site)
-            site.bus.declare_exchange()
+            undo.enter_context(in_use(site, request))
             return site
-
-        def remove(site: Site) -> None:
-            if hasattr(request.node, 'rep_call') and request.node.rep_call.failed:
-                print(site.story())
-            site.clean_up()
-            for queue in (site.queue, site.tasks_queue, f'{site.tasks_queue}.suspects'):
-                site.bus.delete_queue(queue)
-            site.bus.close()
 
         yield make
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if TABLE.rows:
-        terminalreporter.section('what was lost')
-        for line in TABLE.lines():
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def rows_are_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What is lost and doubled is shown at the end of the session."""
+    before = len(TABLE.rows)
+    yield
+    keep_rows(request, before)
+
+
+@contextmanager
+def in_use(site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """An installation from its first event to its last queue; after a failure its processes tell their stories."""
+    site.bus.patience = 120
+    site.bus.declare_exchange()
+    yield site
+    story = site.story()
+    site.clean_up()
+    if hasattr(request.node, 'rep_call') and request.node.rep_call.failed:
+        print(story)
+    for queue in (site.queue, site.tasks_queue, f'{site.tasks_queue}.suspects'):
+        site.bus.delete_queue(queue)
+    site.bus.close()

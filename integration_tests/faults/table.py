@@ -28,16 +28,15 @@ class Row:
         return f'{self.fault:<58} | {numbers} | {self.seconds:>7.1f} | {self.slowest:>7.1f} | {self.seed}'
 
 
+HEAD = (
+    f'{"fault":<58} | events | lost | doubled | in flight | seconds | slowest | seed   '
+    '(WEBHOOKD_TEST_SEED=… repeats it)'
+)
+
+
 @dataclass
 class Table:
     rows: list[Row] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        head = (
-            f'{"fault":<58} | events | lost | doubled | in flight | seconds | slowest | seed   '
-            f'(WEBHOOKD_TEST_SEED={SEED} repeats it)'
-        )
-        return [head, *map(str, self.rows)]
 
 
 TABLE = Table()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from integration_tests.conftest import prepare
+from integration_tests.faults.conftest import in_use
 from integration_tests.faults.run import Run, delays
 from integration_tests.support.auth_double import AuthDouble
 from integration_tests.support.receiver import Receiver
@@ -36,23 +37,18 @@ def site_with_rabbit(
     private_rabbit: PrivateRabbit,
     auth: AuthDouble,
     receiver: Receiver,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Site]:
     """An installation whose RabbitMQ may be ill-treated."""
     database = postgres.create_database(template=template)
-    site = Site(tmp_path, postgres, database, private_rabbit, '/', auth, receiver)
-    try:
-        site.bus.patience = 120
-        site.bus.declare_exchange()
+    with in_use(Site(tmp_path, postgres, database, private_rabbit, '/', auth, receiver), request) as site:
         yield site
-        print(site.story())
-    finally:
-        site.clean_up()
-        postgres.drop_database(database)
+    postgres.drop_database(database)
 
 
 @pytest.fixture
 def site_with_postgres(
-    tmp_path: Path, rabbit: Rabbit, vhost: str, auth: AuthDouble, receiver: Receiver
+    tmp_path: Path, rabbit: Rabbit, vhost: str, auth: AuthDouble, receiver: Receiver, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
     """An installation whose PostgreSQL may be ill-treated."""
     server = PrivatePostgres()
@@ -60,16 +56,8 @@ def site_with_postgres(
         server.start()
         database = server.create_database()
         prepare(server, database)
-        site = Site(tmp_path, server, database, rabbit, vhost, auth, receiver)
-        try:
-            site.bus.declare_exchange()
+        with in_use(Site(tmp_path, server, database, rabbit, vhost, auth, receiver), request) as site:
             yield site
-            print(site.story())
-        finally:
-            site.clean_up()
-            for queue in (site.queue, site.tasks_queue, f'{site.tasks_queue}.suspects'):
-                site.bus.delete_queue(queue)
-            site.bus.close()
     finally:
         server.remove()
 
