@@ -12,6 +12,9 @@ import argparse
 import json
 import os
 import platform
+import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -46,15 +49,29 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run(events: int, rounds: int) -> dict[str, Any]:
-    loads = [load.measure(events) for _ in range(rounds)]
-    delays = [latency.measure(200) for _ in range(rounds)]
-    speed = delivery.measure(events, rounds)
-    grown = memory.measure(10_000, 20_000)
-    others = isolation.measure(60, 5000)
+def step(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measure something, and say so: all of it takes a quarter of an hour."""
+    started = time.monotonic()
+    result = measure()
+    print(f'{name} ({time.monotonic() - started:.0f} s): {json.dumps(result)}', file=sys.stderr, flush=True)
+    return result
+
+
+def guarded_client(events: int, rounds: int) -> dict[str, Any]:
     receiver = FastReceiver()
-    guarded = delivery_client.compare(receiver.url(), events, 8, rounds)
-    receiver.stop()
+    try:
+        return delivery_client.compare(receiver.url(), events, 8, rounds)
+    finally:
+        receiver.stop()
+
+
+def run(events: int, rounds: int) -> dict[str, Any]:
+    loads = [step(f'load {n + 1}', lambda: load.measure(max(1000, events // 2))) for n in range(rounds)]
+    delays = [step(f'latency {n + 1}', lambda: latency.measure(200)) for n in range(rounds)]
+    speed = step('delivery', lambda: delivery.measure(events, rounds))
+    grown = step('memory', lambda: memory.measure(10_000, 20_000))
+    others = step('isolation', lambda: isolation.measure(60, 5000))
+    guarded = step('client', lambda: guarded_client(events, rounds))
 
     def of_loads(group: str, key: str) -> float:
         return median(result[group][key] for result in loads)

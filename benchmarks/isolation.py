@@ -90,7 +90,7 @@ def storm(running: Stack, count: int) -> dict[str, Any]:
             )
             publisher.start()
             number = 0
-            while with_calm and running.attempts() < before + count:
+            while with_calm and len(crowd.arrivals) < count + number:
                 during[number] = time.time()
                 channel.publish('calm', {'n': number}, tenant=calm)
                 number += 1

@@ -36,12 +36,16 @@ def paced(count: int, act: Any) -> list[float]:
 def latencies(receiver: FastReceiver, path: str, published: list[float]) -> list[float]:
     """Milliseconds from publication to arrival; the number is the last part of the path."""
     deadline = time.monotonic() + 30
-    while receiver.count() < len(published):
+    while len(arrived := arrivals(receiver, path)) < len(published):
         if time.monotonic() > deadline:
-            raise SystemExit(f'only {receiver.count()} of {len(published)} requests arrived')
+            raise SystemExit(f'only {len(arrived)} of {len(published)} requests arrived')
         time.sleep(0.05)
-    arrived = {int(at_path.rpartition('/')[2]): at for at_path, at in receiver.arrivals() if at_path.startswith(path)}
     return [1000 * (arrived[number] - at) for number, at in enumerate(published)]
+
+
+def arrivals(receiver: FastReceiver, path: str) -> dict[int, float]:
+    """When each number came."""
+    return {int(at_path.rpartition('/')[2]): at for at_path, at in receiver.arrivals() if at_path.startswith(path)}
 
 
 def bare_consumer(running: Stack, url: str, stop: threading.Event, ready: threading.Event) -> None:
@@ -76,7 +80,7 @@ def measure(events: int) -> dict[str, Any]:
             running.rest.subscribe(receiver.url('/ours/{{ event.n }}'), ['bench_latency'])
             headers = event('bench_latency')
             paced(10, lambda number: running.publish_one(headers, number))
-            running.wait_for_attempts(10)
+            latencies(receiver, '/ours', [0.0] * 10)
             receiver.reset()
             ours = latencies(receiver, '/ours', paced(events, lambda number: running.publish_one(headers, number)))
 
@@ -85,7 +89,7 @@ def measure(events: int) -> dict[str, Any]:
             consumer.start()
             ready.wait(10)
             bare_headers = event('bench_bare')
-            paced(10, lambda number: running.publish_one(bare_headers, number))
+            latencies(receiver, '/bare', paced(10, lambda number: running.publish_one(bare_headers, number)))
             receiver.reset()
             bare = latencies(receiver, '/bare', paced(events, lambda number: running.publish_one(bare_headers, number)))
             stop.set()
