@@ -92,6 +92,11 @@ def test_a_session_deleted_on_the_bus_is_forgotten_by_all_daemons(site: Site) ->
     until(lambda: answers() == [401, 401], 10, what='both forget the session')
 
 
+def said_by_workers(daemon: Daemon, after: int, word: str) -> list[str]:
+    lines = daemon.output[after:].splitlines()
+    return [line for line in lines if word in line and f'[{daemon.pid}]' not in line]
+
+
 def test_debugging_is_switched_on_and_off_and_no_token_is_logged(site: Site) -> None:
     daemon = site.daemon().ready()
 
@@ -108,6 +113,9 @@ def test_debugging_is_switched_on_and_off_and_no_token_is_logged(site: Site) -> 
     before = len(daemon.output)
     daemon.rest.call('GET', '/subscriptions?token=0123456789abcdef')
     until(lambda: '(DEBUG)' in daemon.output[before:], what='DEBUG lines')
+    daemon.rest.subscribe(site.receiver.url('/x'), ['a'])
+    daemon.rest.send('a', 1)
+    until(lambda: said_by_workers(daemon, before, '(DEBUG)'), what='DEBUG lines of workers')
     patched(False)
     time.sleep(0.5)
     before = len(daemon.output)
@@ -211,6 +219,7 @@ def test_servers_that_are_there_and_say_nothing_keep_nobody_waiting_long(site: S
             assert seconds('POST', '/subscriptions', wish, 201) < 5
             assert seconds('GET', '/status', None, 200) < 5
         assert component(daemon, 'task_broker') == 'fail'
+        assert component(daemon, 'bus_consumer') == 'fail'
         to_rabbit.let_pass()
         until(daemon.all_ok, 40, what='all is well again', catching=requests.RequestException)
         assert daemon.rest.send('event 3')['deliveries'] == 1

@@ -39,7 +39,7 @@ from wazo_webhookd.domain.retry import Schedule
 from wazo_webhookd.egress.environment import warn_of_environment
 from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
 from wazo_webhookd.housekeeper import Housekeeper
-from wazo_webhookd.http_server import AcceptFailed, HttpServer
+from wazo_webhookd.http_server import AcceptFailed, HttpServer, check_address
 from wazo_webhookd.plugins.house import House
 from wazo_webhookd.plugins.loader import load_plugins
 from wazo_webhookd.reload import Reload
@@ -47,10 +47,11 @@ from wazo_webhookd.services.loader import Services
 from wazo_webhookd.signals import Stop
 from wazo_webhookd.status import StatusAggregator
 from wazo_webhookd.status_components import (
-    DatabaseProbe,
     TaskBrokerComponent,
+    bus_component,
     component,
     database_component,
+    database_probe,
     task_workers_component,
 )
 from wazo_webhookd.subscriptions.catalog import Catalog
@@ -99,6 +100,7 @@ class Controller:
     auth_client: AuthClient | NoAuthClient
     bus: BusConsumer | LocalBus
     publisher: BusPublisher | InertBusPublisher
+    housekeeper: Housekeeper | None = None
 
     def __init__(self, config: Config, reread: Callable[[], Config] | None = None) -> None:
         """``reread`` reads the configuration again, for SIGHUP; without it SIGHUP ends the daemon."""
@@ -110,6 +112,7 @@ class Controller:
         self.stop = Stop(on_hurry=self._hurry, on_hangup=self._on_hangup if reread is not None else None)
         self.status = StatusAggregator()
         self.catalog = Catalog()
+        self.set_debug_of_workers: Callable[[bool], object] = lambda debug: None
         self._undo = ExitStack()
         self._loading = threading.local()
 
@@ -120,6 +123,7 @@ class Controller:
             self._undo.callback(logger.info, 'stopped')
             warn_of_environment(os.environ)
             rest_api.configure(self.config.rest_api)
+            check_address(self.config.rest_api)
             self.build()
             server = HttpServer(self.config.rest_api, rest_api.app)
             server.prepare()
@@ -143,7 +147,7 @@ class Controller:
         config = self.config
         self.make_workers()
         self.database = self.make_database()
-        self.database_answers = DatabaseProbe(self.database)
+        self.database_answers = database_probe(self.database)
         self._undo.callback(self.database.dispose)
         self._check_schema()
         self.make_auth()
@@ -170,6 +174,7 @@ class Controller:
         celery.configure(celery.app, self.config)
         self.workers = supervisor = Supervisor(self.config, on_death=self._on_worker_death)
         supervisor.start()
+        self.set_debug_of_workers = supervisor.set_debug
         self.reload.subscribe(lambda config: supervisor.reload())
         self._undo.callback(self.workers.stop)
 
@@ -229,7 +234,7 @@ class Controller:
         )
         feed.observe(self.bindings.on_change)
         feed.observe(lambda change: self.outbox.wake())
-        self.status.add_provider(self.bus.provide_status)
+        self.status.add_provider(bus_component(self.bus))
         Cleanup(self.service).subscribe(self.bus)
         self.bus.subscribe_internal('auth_session_deleted', self._on_session_deleted)
 
@@ -250,6 +255,7 @@ class Controller:
             tell_guests=self.bus.tell_guests,
             life=self.life,
             reload=self.reload,
+            on_debug=self.set_debug_of_workers,
         )
         with self._load():
             load_plugins(self.config.enabled_plugins, {**dependencies, 'house': house})
@@ -356,8 +362,8 @@ class Controller:
 
     def _kick_lanes(self, change: Change) -> None:
         """What waits for a subscription that leads elsewhere now need not wait for the endpoint it led to."""
-        for uuid in change.uuids:
-            self.admitter.kick(uuid)
+        if change.uuids:
+            self.admitter.kick(change.uuids)
 
     def _on_database_trouble(self, away: bool) -> None:
         if not away:
@@ -405,6 +411,8 @@ class Controller:
             self.service.remember_master_tenant(uuid)
         except DatabaseUnavailable:
             logger.info('the master tenant is written down when the database is there')
+            if self.housekeeper is not None:  # else its first errand is to recall it
+                self.housekeeper.do_later(self._recall_master_tenant)
 
     def _recall_master_tenant(self) -> None:
         """First contact with the database: what an earlier run knew, or what this one learnt meanwhile."""

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from wazo_webhookd.database import processes, retention, schema
@@ -25,8 +26,8 @@ class Housekeeper(threading.Thread):
     """Waits for the database, then keeps this daemon's life renewed and old rows away.
 
     ``on_contact`` are called once each, in order, when the database is there and its schema fits; one that
-    raises DatabaseUnavailable is called again. ``on_misfit`` is called with the reason when the schema does
-    not fit: the daemon ends.
+    raises DatabaseUnavailable is called again. ``do_later`` adds one at any time. ``on_misfit`` is called with the
+    reason when the schema does not fit: the daemon ends.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class Housekeeper(threading.Thread):
         self._database = database
         self._life = life
         self._retention = retention_config
-        self._on_contact = list(on_contact)
+        self._errands = deque(on_contact)
         self._on_misfit = on_misfit
         self._stopping = threading.Event()
         self._reachable = False
         self.ready = threading.Event()
+
+    def do_later(self, errand: Callable[[], None]) -> None:
+        """Call it on this thread once the database answers. From any thread."""
+        self._errands.append(errand)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -75,9 +80,7 @@ class Housekeeper(threading.Thread):
                 schema.check(self._database)
                 self._register()
                 self._reachable = True
-                while self._on_contact:
-                    self._on_contact[0]()
-                    self._on_contact.pop(0)
+                self._run_errands()
                 return True
             except SchemaBehind as misfit:
                 self._on_misfit(misfit)
@@ -88,6 +91,16 @@ class Housekeeper(threading.Thread):
                     logger.warning('waiting for the database: %s', error)
                     told_away = True
         return False
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            try:
+                self._errands[0]()
+            except (DatabaseUnavailable, SchemaBehind):
+                raise
+            except Exception:
+                logger.exception('while the database was reached')
+            self._errands.popleft()
 
     def _register(self) -> None:
         with self._database.transaction() as connection:
@@ -108,6 +121,7 @@ class Housekeeper(threading.Thread):
                 if not self._reachable:
                     logger.info('the database is back')
                 self._reachable = True
+                self._run_errands()
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                     swept = retention.sweep(self._database, self._retention)

@@ -47,6 +47,16 @@ class AcceptFailed(Exception):
     """The HTTP server cannot accept connections any more; the daemon ends with exit code 71."""
 
 
+def check_address(settings: Settings) -> None:
+    """Raises OSError when somebody else listens there already: better known before anything is started."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        settings.listen or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[:1]:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+
+
 class HttpServer:
     """``prepare`` binds (OSError says why it cannot), ``serve`` blocks until ``stop``."""
 

@@ -27,7 +27,7 @@ from wazo_webhookd.database.session import Database
 from wazo_webhookd.egress.client import EgressClient
 from wazo_webhookd.reload import Reload
 from wazo_webhookd.services.loader import Services
-from wazo_webhookd.supervisor import RELOAD
+from wazo_webhookd.supervisor import obey
 from wazo_webhookd.systemd import Manager, Watchdog
 from wazo_webhookd.worker_guests import name_process, prepare, set_max_retries
 
@@ -142,8 +142,7 @@ class Parent:
     def _listen(self, line: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while said := line.recv(64):
-                if RELOAD in said:
-                    self._reload()
+                obey(said, self._reload)
         self._leave(STOPPED)
 
     def _on_misfit(self, misfit: Exception) -> None:

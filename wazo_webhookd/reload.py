@@ -24,6 +24,11 @@ class Reload:
         """``observer(config)`` is called each time, in the order of subscription; it should not raise."""
         self._observers.append(observer)
 
+    @property
+    def config(self) -> Config:
+        """What was read last."""
+        return self._config
+
     def __call__(self) -> None:
         if self._reread is not None:
             try:

@@ -19,6 +19,7 @@ from wazo_webhookd.controller import Controller
 from wazo_webhookd.database import schema
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.exceptions import ConfigError
+from wazo_webhookd.status_components import bus_component
 from wazo_webhookd.worker import InProcessWorker
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Standalone(Controller):
 
     def make_bus(self) -> None:
         self.bus = LocalBus()
-        self.status.add_provider(self.bus.provide_status)
+        self.status.add_provider(bus_component(self.bus))
         self.publisher = InertBusPublisher()
 
     def start_outbox(self) -> None:

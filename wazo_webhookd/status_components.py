@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .database import processes
 from .database.session import Database
@@ -19,17 +19,25 @@ BROKER_SECONDS: Final = 2
 """How long the task broker may take, and how long its last answer is believed."""
 
 DATABASE_SECONDS: Final = 2.0
-"""How long the database may take."""
+BUS_SECONDS: Final = 1.5
+"""How long the database and the bus may take."""
 
 WORKER_KIND: Final = 'worker'
 
 
-class DatabaseProbe:
-    """Does the database answer now? Known within DATABASE_SECONDS, also when it says nothing: one thread waits then,
-    and whoever asks meanwhile waits for the same one, if at all."""
+class Bus(Protocol):
+    def provide_status(self, status: Any) -> None: ...
+    def answers(self) -> bool: ...
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+
+class Probe:
+    """Does a server answer now? Known within ``seconds``, also when it says nothing: one thread waits then, and whoever
+    asks meanwhile waits for the same one, if at all."""
+
+    def __init__(self, answers: Callable[[], bool], seconds: float) -> None:
+        """``answers`` may take longer."""
+        self._answers = answers
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._asked_at = 0.0
@@ -40,25 +48,41 @@ class DatabaseProbe:
             if self._thread is None or not self._thread.is_alive():
                 self._answer = False
                 self._asked_at = time.monotonic()
-                self._thread = threading.Thread(target=self._ask, name='database-probe', daemon=True)
+                self._thread = threading.Thread(target=self._ask, name='probe', daemon=True)
                 self._thread.start()
             thread = self._thread
-            patience = self._asked_at + DATABASE_SECONDS - time.monotonic()
+            patience = self._asked_at + self._seconds - time.monotonic()
         thread.join(max(0.0, patience))
         return self._answer
 
     def _ask(self) -> None:
-        self._answer = _is_reachable(self._database)
+        self._answer = self._answers()
 
 
-def database_component(answers: DatabaseProbe) -> Callable[[Status], None]:
+def database_probe(database: Database) -> Probe:
+    return Probe(lambda: _is_reachable(database), DATABASE_SECONDS)
+
+
+def bus_component(bus: Bus) -> Callable[[Status], None]:
+    """``ok`` while the bus consumer runs and its broker answers."""
+    answers = Probe(bus.answers, BUS_SECONDS)
+
+    def provide_status(status: Status) -> None:
+        bus.provide_status(status)
+        if status['bus_consumer']['status'] == 'ok' and not answers():
+            status['bus_consumer']['status'] = 'fail'
+
+    return provide_status
+
+
+def database_component(answers: Probe) -> Callable[[Status], None]:
     def provide_status(status: Status) -> None:
         status['database']['status'] = 'ok' if answers() else 'fail'
 
     return provide_status
 
 
-def task_workers_component(database: Database, answers: DatabaseProbe) -> Callable[[Status], None]:
+def task_workers_component(database: Database, answers: Probe) -> Callable[[Status], None]:
     """``ok`` while at least one worker lives that has hands; also says how many there are."""
 
     def provide_status(status: Status) -> None:

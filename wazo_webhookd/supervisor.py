@@ -13,7 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from wazo_webhookd.reload import Reload
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,10 @@ PROVEN_SECONDS: Final = 30.0
 
 RELOAD: Final = b'R'
 """What the daemon writes on a worker's line when the configuration should be read again."""
+
+LOUD: Final = b'D'
+QUIET: Final = b'd'
+"""Likewise: log everything; log as configured."""
 
 ROUND_SECONDS: Final = 0.5
 MOST_PROCESSES: Final = 4
@@ -56,6 +63,16 @@ class Config(Protocol):
     def debug(self) -> bool: ...
     @property
     def shutdown_grace(self) -> float: ...
+
+
+def obey(words: bytes, reload: Reload) -> None:
+    """What a worker does when the daemon wrote this on its line."""
+    for word in words:
+        if word == RELOAD[0]:
+            reload()
+        elif word in LOUD + QUIET:
+            level = logging.DEBUG if word == LOUD[0] else reload.config.quiet_log_level
+            logging.getLogger().setLevel(level)
 
 
 def processes(settings: CelerySettings) -> int:
@@ -84,9 +101,9 @@ class Child:
         self.started = started
         self.leaving = False
 
-    def tell_to_reload(self) -> None:
+    def tell(self, word: bytes) -> None:
         with contextlib.suppress(OSError):
-            self.line.send(RELOAD)
+            self.line.send(word)
 
     def tell_to_leave(self) -> None:
         with contextlib.suppress(OSError):
@@ -131,6 +148,7 @@ class Supervisor:
         self._places = [Place(f'worker {number + 1}', ()) for number in range(processes(config.celery))]
         self._suspects = Place('suspects', ('--suspects',), SUSPECTS_LATE)
         self._want_suspects = False
+        self._loudness: bytes | None = None
         self._leaving: list[Child] = []
         self._lock = threading.RLock()
         self._stopping = False
@@ -191,8 +209,17 @@ class Supervisor:
 
     def reload(self) -> None:
         """Let the workers read their configuration again. From any thread."""
+        self._loudness = None
+        self._tell_all(RELOAD)
+
+    def set_debug(self, debug: bool) -> None:
+        """Let the workers, and those that take their places, log everything; or what the configuration says."""
+        self._loudness = LOUD if debug else QUIET
+        self._tell_all(self._loudness)
+
+    def _tell_all(self, word: bytes) -> None:
         for child in self._all():
-            child.tell_to_reload()
+            child.tell(word)
 
     # -- the thread -----------------------------------------------------------------------------------
 
@@ -286,6 +313,8 @@ class Supervisor:
             theirs.close()
         ours.setblocking(False)
         place.child = Child(process, ours, now)
+        if self._loudness is not None:
+            place.child.tell(self._loudness)
         self._selector.register(ours, selectors.EVENT_READ, place.child)
         logger.info('%s started as process %d', place.name, process.pid)
 

@@ -27,7 +27,7 @@ from wazo_webhookd.database.session import Database
 from wazo_webhookd.egress.client import EgressClient
 from wazo_webhookd.reload import Reload
 from wazo_webhookd.services.loader import Services
-from wazo_webhookd.supervisor import LEAVING, RELOAD, REPLACE
+from wazo_webhookd.supervisor import LEAVING, REPLACE, obey
 from wazo_webhookd.systemd import Manager, Watchdog
 from wazo_webhookd.worker_guests import import_tasks, name_process, prepare, set_max_retries
 
@@ -139,8 +139,7 @@ class Program:
         while True:
             try:
                 said = line.recv(64)
-                if RELOAD in said:
-                    self._reload()
+                obey(said, self._reload)
                 if said:
                     continue
             except InterruptedError:

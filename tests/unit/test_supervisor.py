@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from wazo_webhookd import supervisor
-from wazo_webhookd.supervisor import LEAVING, REPLACE, Supervisor
+from wazo_webhookd.config import from_tree
+from wazo_webhookd.reload import Reload
+from wazo_webhookd.supervisor import LEAVING, LOUD, QUIET, RELOAD, REPLACE, Supervisor, obey
 
 
 class Process:
@@ -123,6 +126,42 @@ def test_worker_that_lived_long_is_started_again_at_once(house: House) -> None:
     house.round()
 
     assert len(house.started) == 3
+
+
+def test_debugging_is_switched_for_workers_and_their_successors(house: House) -> None:
+    heard = [process.line for process in house.started]
+    house.supervisor.set_debug(True)
+    house.started[0].ends(-9)
+    house.round(60)
+    heard.append(house.started[-1].line)
+    house.supervisor.set_debug(False)
+
+    assert [line.recv(64) for line in heard[1:]] == [LOUD + QUIET] * 2
+
+
+def test_successors_go_by_a_configuration_read_later(house: House) -> None:
+    house.supervisor.set_debug(True)
+    house.supervisor.reload()
+    house.started[0].ends(-9)
+    house.round(60)
+    house.supervisor.set_debug(False)
+
+    assert house.started[-1].line.recv(64) == QUIET
+
+
+@pytest.mark.parametrize(
+    ('words', 'level'), [(LOUD, logging.DEBUG), (LOUD + QUIET, logging.ERROR), (QUIET + RELOAD + LOUD, logging.DEBUG)]
+)
+def test_worker_obeys_in_the_order_of_the_words(words: bytes, level: int) -> None:
+    root = logging.getLogger()
+    before = root.level
+    reload = Reload(from_tree({'log_level': 'error'}))
+    reload.subscribe(lambda config: root.setLevel(config.log_level))
+    try:
+        obey(words, reload)
+        assert root.level == level
+    finally:
+        root.setLevel(before)
 
 
 def test_worker_that_asks_to_be_replaced_is_no_failure(house: House) -> None:

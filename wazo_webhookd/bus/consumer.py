@@ -32,6 +32,7 @@ LASTED_SECONDS: Final = 2.0
 COMPLAIN_EVERY: Final = 60
 TICK_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 0.5
+ANSWER_SECONDS: Final = 2.0
 ASLEEP_SECONDS: Final = 10.0
 """Less than the broker waits for our heartbeats before it gives what we have to others."""
 
@@ -141,6 +142,14 @@ class BusConsumer(BusForGuests):
 
     def consumer_connected(self) -> bool:
         return self._link is not None
+
+    def answers(self) -> bool:
+        """Does the broker answer now? (One that stands still is connected.) Known within 2 × ANSWER_SECONDS."""
+        try:
+            self.ask_broker(Link.ask, ANSWER_SECONDS, begun_timeout=ANSWER_SECONDS)
+        except (NotConnected, TimeoutError, FutureTimeout, *broker.TROUBLE):
+            return False
+        return True
 
     def subscribe_internal(self, event_name: str, handler: Handler) -> None:
         """A handler of ours: called as guests' are (without header check), finished before the acknowledgement."""

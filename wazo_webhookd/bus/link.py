@@ -121,6 +121,10 @@ class Link:
                     arguments=broker.binding_arguments(name),
                 )
 
+    def ask(self) -> None:
+        """Have the broker answer something."""
+        self._control.basic_qos(0, 0, False)
+
     def close(self) -> None:
         broker.close(self.connection)
 

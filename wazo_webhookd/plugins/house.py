@@ -23,7 +23,7 @@ class House:
     """``dependencies['house']``: the living parts of this daemon.
 
     ``life`` is the id of this run in the table of processes. ``tell_guests`` hands an event to the
-    callbacks of guests (and to them only).
+    callbacks of guests (and to them only). ``on_debug`` tells our workers that debugging was switched on or off.
     """
 
     config: Config
@@ -36,3 +36,4 @@ class House:
     tell_guests: Callable[[Event], Any]
     life: str
     reload: Reload | None = None
+    on_debug: Callable[[bool], object] = lambda debug: None

@@ -12,10 +12,11 @@ from wazo_webhookd.database import processes
 from wazo_webhookd.status import Status
 from wazo_webhookd.status_components import (
     DATABASE_SECONDS,
-    DatabaseProbe,
     TaskBrokerComponent,
+    bus_component,
     component,
     database_component,
+    database_probe,
     task_workers_component,
 )
 
@@ -27,7 +28,7 @@ def said(provider):
 
 
 def test_the_database_is_asked(rest, away):
-    provider = database_component(DatabaseProbe(rest.database))
+    provider = database_component(database_probe(rest.database))
     assert said(provider) == {'database': {'status': 'ok'}}
 
     away()
@@ -53,7 +54,7 @@ class Silent:
 
 def test_a_database_that_says_nothing_keeps_nobody_waiting():
     database = Silent()
-    probe = DatabaseProbe(database)
+    probe = database_probe(database)
     started = time.monotonic()
     components = [said(database_component(probe)), said(task_workers_component(database, probe))]
     took = time.monotonic() - started
@@ -69,7 +70,7 @@ def test_a_database_that_says_nothing_keeps_nobody_waiting():
 
 
 def test_task_workers_are_ok_while_one_has_hands(rest, away):
-    provider = task_workers_component(rest.database, DatabaseProbe(rest.database))
+    provider = task_workers_component(rest.database, database_probe(rest.database))
     assert said(provider)['task_workers'] == {'status': 'fail', 'workers': 0, 'hands': 0}
 
     with rest.database.transaction() as connection:
@@ -84,6 +85,29 @@ def test_task_workers_are_ok_while_one_has_hands(rest, away):
 
     away()
     assert said(provider)['task_workers'] == {'status': 'fail'}
+
+
+class FakeBus:
+    def __init__(self):
+        self.connected, self.speaks = True, True
+
+    def provide_status(self, status):
+        status['bus_consumer']['status'] = 'ok' if self.connected else 'fail'
+
+    def answers(self):
+        assert self.connected
+        return self.speaks
+
+
+def test_a_bus_is_ok_while_its_broker_answers():
+    bus = FakeBus()
+    provider = bus_component(bus)
+    assert said(provider)['bus_consumer']['status'] == 'ok'
+
+    bus.speaks = False
+    assert said(provider)['bus_consumer']['status'] == 'fail'
+    bus.connected = False
+    assert said(provider)['bus_consumer']['status'] == 'fail'
 
 
 class FakeCelery:

@@ -11,7 +11,7 @@ from .service import ConfigService
 class Plugin:
     def load(self, dependencies: dict[str, Any]) -> None:
         house = dependencies['house']
-        service = ConfigService(house.config)
+        service = ConfigService(house.config, on_debug=house.on_debug)
         if house.reload is not None:
             house.reload.subscribe(service.reload)
         dependencies['api'].add_resource(ConfigResource, '/config', resource_class_args=[service])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ...auth import auth_verifier
@@ -13,8 +14,16 @@ from ...masking import masked
 
 
 class ConfigService:
-    def __init__(self, config: Config, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        logger: logging.Logger | None = None,
+        *,
+        on_debug: Callable[[bool], object] = lambda debug: None,
+    ) -> None:
+        """``on_debug`` is told when debugging is switched on or off here, for other processes."""
         self._config = config
+        self._on_debug = on_debug
         self._logger = logger or logging.getLogger()
         self._debug = config.debug
         self._quiet = config.quiet_log_level
@@ -35,6 +44,7 @@ class ConfigService:
         with self._lock:
             self._debug = debug
             self._logger.setLevel(self._level())
+        self._on_debug(debug)
 
     def reload(self, config: Config) -> None:
         """The files were read again: what they say of the log counts, whatever was set here before."""
