@@ -160,7 +160,7 @@ OK: dict[str, Any] = {'name': 'n', 'service': 'http', 'config': {'url': 'http://
 CUSTOM = {**OK, 'service': 'custom'}
 BROWSER = {'message': 'The browser (or proxy) sent a request that this server could not understand.'}
 INPUT = {'_schema': ['Invalid input type.']}
-UNKNOWN = str(uuid.uuid4())
+UNKNOWN = '5f0c1c52-7a0e-4f43-9c2b-3f1f0d3c7a11'
 
 
 def http(**config: Any) -> dict[str, Any]:
