@@ -315,18 +315,6 @@ def test_connection_lost_while_reading(postgresql):
         connection.execute(text('SELECT 1'))
 
 
-def test_connection_lost_under_a_statement_of_the_driver(postgresql):
-    with pytest.raises(DatabaseUnavailable), postgresql.reading() as connection:
-        end_sessions(postgresql)
-        session_module.rows_of(connection, 'SELECT %s', (1,))
-
-    with postgresql.reading() as connection:
-        assert session_module.rows_of(connection, 'SELECT %s', (1,)) == [(1,)]
-        with pytest.raises(Exception, match='nonsense'):
-            session_module.rows_of(connection, 'SELECT nonsense', ())
-        assert session_module.rows_of(connection, 'SELECT 2', ()) == [(2,)]
-
-
 def test_guests_session_hears_the_same(postgresql):
     with postgresql.session() as session:
         session.execute(text('SELECT 1'))

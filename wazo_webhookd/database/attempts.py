@@ -17,6 +17,7 @@ from . import deliveries, journal
 from .models import Delivery, Subscription, SubscriptionLog
 from .processes import living_ids
 from .session import Database
+from .trouble import first_line
 
 SUBSCRIPTION_GONE: Final = 'subscription deleted'
 
@@ -97,11 +98,11 @@ class AttemptRows:
                     cursor.execute(_recording(cursor, group, words))
         except Exception as error:
             if _is_about_data(error):
-                raise RowRefused(f'The database does not take this row: {_first_line(error)}') from error
+                raise RowRefused(f'The database does not take this row: {first_line(error)}') from error
             self.close()
             if isinstance(error, DatabaseUnavailable):
                 raise
-            raise DatabaseUnavailable(f'The database does not work: {_first_line(error)}') from error
+            raise DatabaseUnavailable(f'The database does not work: {first_line(error)}') from error
 
     def hold(self, items: Collection[Send], life: str, words: Sequence[Word] = ()) -> set[Send]:
         """Mark messages as held by this life: those that it holds now (another life's are left alone)."""
@@ -308,10 +309,6 @@ def _is_about_data(error: BaseException) -> bool:
     if state is not None:
         return str(state).startswith(('22', '23', '54'))
     return isinstance(original, (ValueError, TypeError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _moment(seconds: float) -> datetime:

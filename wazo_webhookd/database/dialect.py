@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..exceptions import DatabaseUnavailable
-from .session import is_unavailable
+from .trouble import is_unavailable
 
 _POSTGRESQL = {
     'NOW': 'clock_timestamp()',
@@ -82,7 +82,7 @@ class Statement:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            if getattr(connection.connection.driver_connection, 'closed', False):
+            if getattr(connection.connection.dbapi_connection, 'closed', False):
                 connection.invalidate()
             raise DatabaseUnavailable(f'The database cannot be reached: {error}') from error
 

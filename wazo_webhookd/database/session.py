@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import select
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,8 @@ from sqlalchemy.orm import Session
 
 from ..exceptions import DatabaseUnavailable
 from .patience import Patience
+from .quick import QuickReads
+from .trouble import first_line, is_unavailable, readable
 
 CONNECT_SECONDS: Final = 5
 """How long opening a connection may take."""
@@ -35,21 +35,6 @@ LOCK_SECONDS: Final = 30
 IDLE_SECONDS: Final = 30
 """A connection idle for longer is asked whether it lives; others only if their socket has something to say."""
 
-# SQLSTATEs that say "not now" rather than "not this": connection (08), serialisation and deadlock (40), resources (53),
-# lock time-out (55P03), intervention of the operator, cancelled (57), I/O (580), a standby that does not write (25006).
-_STATES_LATER: Final = ('08', '40', '53', '55P03', '57', '580', '25006')
-_SQLITE_LATER: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-
 
 class Database:
     """One database and its pool of connections, for all threads of a process. Nothing connects before the first use.
@@ -64,6 +49,8 @@ class Database:
         self.is_sqlite = is_sqlite
         self._turn = threading.Lock()
         self._silent_until = 0.0
+        self.quick: QuickReads | None = None
+        """Single reads without the pool; None on SQLite."""
 
     @classmethod
     def from_uri(
@@ -82,7 +69,14 @@ class Database:
         if url.get_backend_name() == 'sqlite':
             return cls(_sqlite_engine(url, pool_size), is_sqlite=True)
         patience = None if statement_seconds is None else Patience(statement_seconds)
-        return cls(_postgresql_engine(url, pool_size, application_name, patience), is_sqlite=False)
+        database = cls(_postgresql_engine(url, pool_size, application_name, patience), is_sqlite=False)
+        database.quick = QuickReads(
+            lambda: database.own_connection(autocommit=True),
+            database.engine.dialect.do_execute,
+            pool_size,
+            IDLE_SECONDS,
+        )
+        return database
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -144,6 +138,8 @@ class Database:
 
     def dispose(self) -> None:
         """Close the idle connections; those in use close when given back."""
+        if self.quick is not None:
+            self.quick.close()
         self.engine.dispose()
 
     def _connect(self) -> Connection:
@@ -169,24 +165,6 @@ class Database:
                 if connection.invalidated:  # the block went on after the connection was lost
                     raise DatabaseUnavailable('The connection to the database was lost.') from error
                 raise
-
-
-def rows_of(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """What a statement of the driver's own spelling returns, where SQLAlchemy would take longer than PostgreSQL does.
-
-    Raises DatabaseUnavailable, and what the driver says about the statement.
-    """
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor:
-            connection.dialect.do_execute(cursor, statement, values)
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            return found
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        connection.invalidate(error)
-        raise DatabaseUnavailable(f'The database cannot be reached: {_first_line(error)}') from error
 
 
 def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience: Patience | None) -> Engine:
@@ -227,7 +205,7 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience
 @contextmanager
 def _autocommit(connection: Connection) -> Iterator[None]:
     """Asked of the driver, where it costs nothing; SQLAlchemy's isolation level costs a query to undo."""
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     driver.autocommit = True
     try:
         yield
@@ -246,7 +224,7 @@ def _refuse_dead(dbapi_connection: Any, record: Any, ask: Callable[[Any], None])
     if used is None:  # just opened
         return
     try:
-        if time.monotonic() - used < IDLE_SECONDS and not _readable(dbapi_connection.fileno()):
+        if time.monotonic() - used < IDLE_SECONDS and not readable(dbapi_connection.fileno()):
             return
         ask(dbapi_connection)
     except Exception as error:
@@ -258,12 +236,6 @@ def _ask(dbapi_connection: Any) -> None:
     with dbapi_connection.cursor() as cursor:
         cursor.execute('SELECT 1')
     dbapi_connection.rollback()
-
-
-def _readable(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN | select.POLLPRI)
-    return bool(poll.poll(0))
 
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
@@ -298,20 +270,4 @@ def _translate(context: Any) -> None:
     """Raise DatabaseUnavailable instead of what the driver said, where it says that the database is not there now."""
     original = context.original_exception
     if context.is_disconnect or is_unavailable(original):
-        raise DatabaseUnavailable(f'The database cannot be reached: {_first_line(original)}') from original
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Does this exception of a driver (psycopg2, sqlite3) say "not now", so that the same may work later?"""
-    if isinstance(error, sqlite3.OperationalError):
-        return getattr(error, 'sqlite_errorcode', sqlite3.SQLITE_ERROR) & 0xFF in _SQLITE_LATER
-    names = {base.__name__ for base in type(error).__mro__}
-    state = getattr(error, 'pgcode', None)
-    if state is not None:
-        return str(state).startswith(_STATES_LATER)
-    # Without a state psycopg2 reports what the client library found: no connection, or one that broke.
-    return type(error).__module__.startswith('psycopg2') and bool(names & {'OperationalError', 'InterfaceError'})
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DatabaseUnavailable(f'The database cannot be reached: {first_line(original)}') from original

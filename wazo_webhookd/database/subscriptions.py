@@ -6,12 +6,14 @@ import json
 import uuid as uuids
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Dialect,
     Row,
     Select,
     Text,
@@ -31,9 +33,11 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
 from wazo_webhookd.database import models
-from wazo_webhookd.database.session import rows_of
+from wazo_webhookd.database.quick import Prepared
+from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.delivery import CANCELLED, WAITING
 from wazo_webhookd.domain.scope import EVERYTHING, Scope
 from wazo_webhookd.domain.subscription import Scalar, Subscription
@@ -174,25 +178,34 @@ def _statement_of_one(uuid: ColumnElement[Any]) -> CompoundSelect[Any]:
 _ONE: Final = _statement_of_one(bindparam('uuid', type_=Text))
 """Built once: building it costs more than asking it."""
 
-_PREPARED: Final = 'webhookd_one'
+
+_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-def _parts_of_one(connection: Connection, uuid: str) -> Sequence[Any]:
-    """PostgreSQL plans the statement once per connection: planning takes longer than the rest together."""
-    if connection.dialect.name != 'postgresql':
-        return connection.execute(_ONE, {'uuid': uuid}).all()
-    if _PREPARED not in connection.info:
-        statement = _statement_of_one(literal_column('$1', Text))
-        text = statement.compile(dialect=connection.dialect, compile_kwargs={'literal_binds': True})
-        connection.exec_driver_sql(f'PREPARE {_PREPARED} (text) AS {text}')
-        connection.info[_PREPARED] = True
-    return rows_of(connection, f'EXECUTE {_PREPARED} (%s)', (uuid,))
+@cache
+def _prepared_one() -> Prepared:
+    statement = _statement_of_one(literal_column('$1', Text))
+    text = str(statement.compile(dialect=_POSTGRESQL, compile_kwargs={'literal_binds': True}))
+    return Prepared('webhookd_one', 'text', text, 'EXECUTE webhookd_one (%s)')
 
 
 def one(connection: Connection, uuid: str) -> Subscription | None:
-    """In one statement: the common question of REST and workers."""
+    """In one statement."""
+    return _of_parts(uuid, connection.execute(_ONE, {'uuid': uuid}).all())
+
+
+def read_one(database: Database, uuid: str) -> Subscription | None:
+    """The same outside of a transaction, the common question of REST and workers: PostgreSQL plans the statement once
+    per connection, planning takes longer than the rest together."""
+    if database.quick is None:
+        with database.reading() as connection:
+            return one(connection, uuid)
+    return _of_parts(uuid, database.quick.rows(_prepared_one(), (uuid,)))
+
+
+def _of_parts(uuid: str, found: Sequence[Any]) -> Subscription | None:
     parts: dict[str, list[Any]] = {'subscription': [], 'event': [], 'option': [], 'metadatum': []}
-    for part in _parts_of_one(connection, uuid):
+    for part in found:
         parts[part[0]].append(part)
     if not parts['subscription']:
         return None

@@ -201,7 +201,7 @@ class SessionLease:
 
 def _is_closed(connection: Connection) -> bool:
     try:
-        return bool(getattr(connection.connection.driver_connection, 'closed', False))
+        return bool(getattr(connection.connection.dbapi_connection, 'closed', False))
     except Exception:
         return True
 

@@ -132,8 +132,7 @@ class SubscriptionService:
         scope: Scope | None = None,
     ) -> Subscription:
         """Raises NoSuchSubscription. ``scope`` says what the two other conditions say."""
-        with self.database.reading() as connection:
-            found = rows.one(connection, _looked_up(subscription_uuid))
+        found = rows.read_one(self.database, _looked_up(subscription_uuid))
         return _visible(found, scope or _scope(owner_tenant_uuids, owner_user_uuid), subscription_uuid)
 
     def get_as_user(self, subscription_uuid: object, owner_user_uuid: str) -> Subscription:
