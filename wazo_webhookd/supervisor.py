@@ -73,6 +73,7 @@ def obey(words: bytes, reload: Reload) -> None:
         elif word in LOUD + QUIET:
             level = logging.DEBUG if word == LOUD[0] else reload.config.quiet_log_level
             logging.getLogger().setLevel(level)
+            logger.debug('everything is logged from now on')
 
 
 def processes(settings: CelerySettings) -> int:

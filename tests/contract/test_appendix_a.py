@@ -137,7 +137,7 @@ def world(template: Path, tmp_path: Path) -> Iterator[World]:
         'api': api,
         'config': config.tree,
         'service_manager': SimpleNamespace(names=lambda: ['http', 'mobile']),
-        'house': SimpleNamespace(config=config, service=service, reload=None),
+        'house': SimpleNamespace(config=config, service=service, reload=None, on_debug=lambda debug: None),
     }
     for plugin in (SubscriptionPlugin(), ServicesPlugin(), ConfigPlugin()):
         plugin.load(dependencies)
