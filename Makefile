@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 	$(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 3
 INSTALLED := $(VENV)/.installed
 DEVELOPED := $(VENV)/.developed
 WITH_SERVERS = $(BIN)/python -m integration_tests.support.with_servers
@@ -25,8 +26,8 @@ install: $(INSTALLED) ## install the program into .venv
 
 develop: $(DEVELOPED) ## install what developers need, too
 
-test: $(DEVELOPED) ## run all tests (ARGS are for pytest)
-	@$(WITH_SERVERS) $(BIN)/pytest tests integration_tests -m 'not faults' $(ARGS)
+test: $(DEVELOPED) ## run all tests (ARGS are for pytest; JOBS=3 at a time: most of them wait)
+	@$(WITH_SERVERS) $(BIN)/pytest tests integration_tests -m 'not faults' -n $(JOBS) --dist loadfile $(ARGS)
 
 test/unit: $(DEVELOPED) ## run the tests that need no server, in seconds
 	@$(BIN)/pytest tests/unit tests/contract $(ARGS)
