@@ -27,9 +27,9 @@ def is_secret_name(name: str) -> bool:
 
 def masked_text(text: str) -> str:
     """The text without credentials in URIs, secret URL parameters, and tokens in URLs of wazo-auth."""
-    if '://' in text:
+    if '://' in text and '@' in text:
         text = _CREDENTIALS.sub(_mask_userinfo, text)
-    if '=' in text:
+    if '=' in text and ('?' in text or '&' in text or ';' in text):
         text = _PARAMETER.sub(_mask_parameter, text)
     if '/token/' in text:
         text = _TOKEN_IN_PATH.sub(rf'\g<start>{MASK}', text)
