@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import Connection, Text, bindparam, case, func, or_, select, tuple_, update
+from sqlalchemy import Connection, func, or_, select, tuple_, update
 
-from ..domain.delivery import CANCELLED, ERROR, OUT, SUCCESS, WAITING, WORD_CHANNEL, Word, pack_words
+from ..domain.delivery import CANCELLED, OUT, WAITING, WORD_CHANNEL, Word, pack_words
 from ..exceptions import DatabaseUnavailable, WebhookdError
 from . import deliveries, journal
-from .models import Delivery, Subscription, SubscriptionLog
+from .dialect import Statement, members, sqlite_text
+from .models import Delivery
 from .processes import living_ids
 from .session import Database
 from .trouble import first_line
@@ -22,8 +23,6 @@ from .trouble import first_line
 SUBSCRIPTION_GONE: Final = 'subscription deleted'
 
 _delivery: Any = Delivery.__table__
-_log: Any = SubscriptionLog.__table__
-_subscription: Any = Subscription.__table__
 
 
 class RowRefused(WebhookdError):
@@ -92,7 +91,7 @@ class AttemptRows:
         try:
             if self._database.is_sqlite:
                 with self._database.transaction() as connection:
-                    _record_on_sqlite(self._database, connection, group)
+                    _record_on_sqlite(connection, group)
             else:
                 with self._cursor() as cursor:
                     cursor.execute(_recording(cursor, group, words))
@@ -230,60 +229,56 @@ def _recording(cursor: Any, group: Sequence[Ended], words: Sequence[Word]) -> by
 # -- SQLite: the same, statement by statement -------------------------------------------------------
 
 
-def _record_on_sqlite(database: Database, connection: Connection, group: Sequence[Ended]) -> None:
+_ALIVE = Statement('SELECT uuid FROM webhookd_subscription WHERE uuid {IN:wanted}')
+_LOG_ON_SQLITE = Statement(
+    'INSERT INTO webhookd_subscription_log'
+    ' (uuid, subscription_uuid, status, started_at, ended_at, attempts, max_attempts, event, detail)'
+    ' VALUES (:uuid, :subscription, :status, :started, :ended, :attempt, :max_attempts, :event, :detail)'
+    ' ON CONFLICT (uuid, attempts) DO UPDATE SET status = excluded.status, started_at = excluded.started_at,'
+    ' ended_at = excluded.ended_at, max_attempts = excluded.max_attempts, event = excluded.event,'
+    " detail = excluded.detail WHERE webhookd_subscription_log.status IS NOT 'success'"
+)
+_MOVE_ON_SQLITE = Statement(
+    'UPDATE webhookd_delivery SET state = :state,'
+    " attempt = CASE WHEN :again THEN :attempt + 1 WHEN state = 'waiting' THEN :attempt ELSE attempt END,"
+    ' due_at = CASE WHEN :again THEN :due ELSE due_at END,'
+    ' ended_at = CASE WHEN :again THEN NULL ELSE :ended END, reason = :reason, held_by = NULL, deaths = 0'
+    " WHERE uuid = :uuid AND CASE WHEN :status = 'success' THEN state IN ('out', 'waiting') AND attempt >= :attempt"
+    " ELSE state = 'out' AND attempt = :attempt AND send = :send END"
+)
+
+
+def _record_on_sqlite(connection: Connection, group: Sequence[Ended]) -> None:
     wanted = {row.subscription for row in group}
-    alive = set(
-        connection.execute(select(_subscription.c.uuid).where(_subscription.c.uuid.in_(sorted(wanted)))).scalars()
-    )
-    kept = [row for row in group if row.subscription in alive]
-    if kept:
-        insert = database.insert(SubscriptionLog).values(
-            event=bindparam('event', type_=Text()), detail=bindparam('detail', type_=Text())
-        )
-        changed = ('status', 'started_at', 'ended_at', 'max_attempts', 'event', 'detail')
-        statement = insert.on_conflict_do_update(
-            index_elements=[_log.c.uuid, _log.c.attempts],
-            set_={name: insert.excluded[name] for name in changed},
-            where=_log.c.status.is_distinct_from('success'),
-        )
-        connection.execute(statement, [_log_values(row) for row in kept])
-    for row in group:
-        if row.send is not None:
-            connection.execute(_move(row, row.subscription in alive))
+    alive = {uuid for (uuid,) in _ALIVE.rows(connection, wanted=members(connection, list(wanted)))}
+    rows = [_row_of_sqlite(row, row.subscription in alive) for row in group]
+    _LOG_ON_SQLITE.many(connection, [row for row in rows if row['subscription'] in alive])
+    _MOVE_ON_SQLITE.many(connection, [row for row in rows if row['send'] is not None])
 
 
-def _log_values(row: Ended) -> dict[str, Any]:
+def _row_of_sqlite(row: Ended, alive: bool) -> dict[str, Any]:
+    again = alive and row.status == 'failure'
+    gone = not alive and row.status == 'failure'
     return {
         'uuid': row.delivery,
-        'subscription_uuid': row.subscription,
+        'subscription': row.subscription,
         'status': row.status,
-        'started_at': _moment(row.started_at),
-        'ended_at': _moment(row.ended_at),
-        'attempts': row.attempt,
+        'started': _text_of(row.started_at),
+        'ended': _text_of(row.ended_at),
+        'attempt': row.attempt,
+        'send': row.send,
         'max_attempts': row.max_attempts,
         'event': row.event,
         'detail': row.detail,
+        'state': WAITING if again else CANCELLED if gone else row.status,
+        'again': again,
+        'due': _text_of(row.due_at or row.ended_at),
+        'reason': SUBSCRIPTION_GONE if gone else row.reason,
     }
 
 
-def _move(row: Ended, alive: bool) -> Any:
-    c = _delivery.c
-    values: dict[str, Any]
-    ended: dict[str, Any] = {'ended_at': _moment(row.ended_at), 'reason': row.reason, 'held_by': None, 'deaths': 0}
-    if row.status == 'success':
-        attempt = case((c.state == WAITING, row.attempt), else_=c.attempt)
-        fence = c.state.in_((OUT, WAITING)) & (c.attempt >= row.attempt)
-        values = ended | {'state': SUCCESS, 'attempt': attempt}
-    else:
-        fence = (c.state == OUT) & (c.attempt == row.attempt) & (c.send == row.send)
-        if row.status == 'error':
-            values = ended | {'state': ERROR}
-        elif not alive:
-            values = ended | {'state': CANCELLED, 'reason': SUBSCRIPTION_GONE}
-        else:
-            values = {'state': WAITING, 'attempt': row.attempt + 1, 'due_at': _moment(row.due_at or row.ended_at)}
-            values |= {'ended_at': None, 'reason': row.reason, 'held_by': None, 'deaths': 0}
-    return update(_delivery).where(c.uuid == row.delivery, fence).values(**values)
+def _text_of(seconds: float) -> str:
+    return sqlite_text(datetime.fromtimestamp(seconds, UTC))
 
 
 # -- both --------------------------------------------------------------------------------------------
@@ -309,7 +304,3 @@ def _is_about_data(error: BaseException) -> bool:
     if state is not None:
         return str(state).startswith(('22', '23', '54'))
     return isinstance(original, (ValueError, TypeError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError))
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
