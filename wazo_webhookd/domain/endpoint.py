@@ -78,8 +78,8 @@ class Target:
         return f'{authority.scheme}://{login}{authority.host_header}{self.path_query}'
 
 
-_START = re.compile(r'(https?)://([^/?#]*)', re.IGNORECASE)
-_LITERAL_START = re.compile(r'(https?)://([^/?#{]*)(?=[/?#]|\Z)', re.IGNORECASE)
+_START = re.compile(r'([Hh][Tt]{2}[Pp][Ss]?)://([^/?#]*)')  # ignoring case would take other letters for an s
+_LITERAL_START = re.compile(r'([Hh][Tt]{2}[Pp][Ss]?)://([^/?#{]*)(?=[/?#]|\Z)')
 _FORBIDDEN = re.compile(r'[\x00-\x20\x7f\\]')
 _FORBIDDEN_BUT_SPACE = re.compile(r'[\x00-\x1f\x7f\\]')
 _CREDENTIALS = re.compile(r'((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})+):((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})+)')
@@ -196,9 +196,7 @@ def _port(scheme: str, colon: str, digits: str) -> int:
 
 
 def _name(text: str) -> tuple[str, ipaddress.IPv4Address | None]:
-    name = text.lower()
-    if not name.isascii():
-        name = '.'.join(_international(label) for label in name.split('.'))
+    name = text.lower() if text.isascii() else '.'.join(_international(label) for label in text.split('.'))
     bare = name[:-1] if name.endswith('.') else name
     labels = bare.split('.')
     if _NUMBER.fullmatch(labels[-1]):
@@ -212,12 +210,14 @@ def _name(text: str) -> tuple[str, ipaddress.IPv4Address | None]:
 
 def _international(label: str) -> str:
     """The ASCII form of a label; refused when writing it so changes what a reader sees (RFC 5891, 4)."""
+    lower = label.lower()
     if label.isascii():
-        return label
-    if len(label) < 64 and all(c in '-_' or unicodedata.category(c)[0] in 'LMN' for c in label):
+        return lower
+    known = all(c in '-_' or unicodedata.category(c)[0] in 'LMN' for c in label)
+    if len(label) < 64 and known and not any(c.lower().isascii() for c in label if not c.isascii()):
         try:
-            encoded = encodings.idna.ToASCII(label)
-            if encodings.idna.ToUnicode(encoded) == label:
+            encoded = encodings.idna.ToASCII(lower)
+            if encodings.idna.ToUnicode(encoded) == lower:
                 return encoded.decode('ascii').lower()
         except UnicodeError:
             pass

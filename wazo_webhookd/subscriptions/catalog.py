@@ -217,9 +217,15 @@ class Catalog:
             self._cards.pop(uuid, None)
             self._index.remove(uuid)
             return
-        card = Card(subscription)
+        try:
+            card = Card(subscription)
+            rule = rule_of(subscription, self._master_tenant)
+        except Exception:  # one that we do not understand must not keep the others from their events
+            logger.exception('subscription %s cannot be used and gets no events', uuid)
+            self._place(uuid, None)
+            return
         self._cards[card.uuid] = card
-        self._index.add(card.uuid, rule_of(subscription, self._master_tenant))
+        self._index.add(card.uuid, rule)
 
     def _advance(self) -> None:
         """Count on through the changes that are in; what was remembered about them can go."""

@@ -33,6 +33,7 @@ from wazo_webhookd.domain.endpoint import (
         ('http://[2001:DB8::1]/', 'http://[2001:db8::1]:80', '/', '[2001:db8::1]'),
         ('http://[::FFFF:1.2.3.4]:81/', 'http://[::ffff:102:304]:81', '/', '[::ffff:102:304]:81'),
         ('http://bücher.example/', 'http://xn--bcher-kva.example:80', '/', 'xn--bcher-kva.example'),
+        ('http://BÜCHER.Example/', 'http://xn--bcher-kva.example:80', '/', 'xn--bcher-kva.example'),
         ('http://e.com/é?ü=1', 'http://e.com:80', '/%C3%A9?%C3%BC=1', 'e.com'),
         ('http://e.com/100%/%41/%zz', 'http://e.com:80', '/100%25/%41/%25zz', 'e.com'),
         ('http://e.com/a[1]|"<>^`{}', 'http://e.com:80', '/a%5B1%5D%7C%22%3C%3E%5E%60%7B%7D', 'e.com'),
@@ -54,6 +55,7 @@ def test_parts_of_a_url(url: str, origin: str, path_query: str, host_header: str
         ('example.com/x', 'url-scheme'),
         ('/only/path', 'url-scheme'),
         ('http:/example.com', 'url-scheme'),
+        ('http\u017f://example.com/', 'url-scheme'),
         ('http://?x', 'url-scheme'),
         ('http://user:pass@/', 'url-scheme'),
         (' http://example.com/', 'url-characters'),
@@ -69,6 +71,7 @@ def test_parts_of_a_url(url: str, origin: str, path_query: str, host_header: str
         ('http://name.0x7f/', 'url-host'),
         ('http://name.08/', 'url-host'),
         ('http://straße.example/', 'url-host'),
+        ('http://\u212aelvin.example/', 'url-host'),
         ('http://☃.example/', 'url-host'),
         ('http://a。example/', 'url-host'),
         ('http://[1.2.3.4]/', 'url-host'),
@@ -139,6 +142,17 @@ def test_the_admission_key_is_the_endpoint_or_the_subscription() -> None:
     assert admission_key('t', 's', 'http', 'https://{{ x }}/') == 'sub:s'
     assert admission_key('t', 's', 'mobile', 'https://e.com/') == 'sub:s'
     assert admission_key('t', 's', 'http', None) == 'sub:s'
+
+
+def test_letters_that_case_rules_turn_into_plain_ones_are_not_those() -> None:
+    letters = [chr(number) for number in range(128, 0x110000)]
+    alike = [c for c in letters if any(form.isascii() for form in (c.lower(), c.casefold()))]
+    assert {'\u017f', '\u212a', 'ß'} < set(alike)
+
+    for letter in alike:
+        for url in (f'http{letter}://e.com/', f'{letter}ttp://e.com/', f'http://e{letter}.com/', f'http://{letter}/'):
+            assert literal_origin(url) is None, url
+            assert admission_key('t', 's', 'http', url) == 'sub:s'
 
 
 URLISH = st.text(alphabet=string.ascii_letters + string.digits + ':/?#[]@%.\\ {}-_~é１\n\0"', max_size=60)

@@ -8,6 +8,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from wazo_webhookd.domain.event import Event
 from wazo_webhookd.domain.subscription import MASTER, Subscription
 from wazo_webhookd.subscriptions.catalog import Catalog
@@ -59,6 +61,16 @@ def test_deleted_subscriptions_are_gone() -> None:
     assert len(catalog) == 0
     assert catalog.names() == set()
     assert catalog.card('s') is None
+
+
+def test_one_that_cannot_be_used_keeps_no_other_from_its_events(caplog: pytest.LogCaptureFixture) -> None:
+    catalog = Catalog()
+    odd = _subscription('odd', 'a', config=None)
+    catalog.on_change(_created(1, _subscription('1', 'a'), odd, _subscription('2', 'a')))
+
+    assert [card.uuid for card in catalog.match(_event('a', tenant_uuid='t'))] == ['1', '2']
+    assert catalog.card('odd') is None
+    assert 'subscription odd cannot be used' in caplog.text
 
 
 def test_an_older_change_that_is_heard_late_changes_nothing() -> None:
