@@ -28,7 +28,7 @@ from wazo_webhookd.egress.client import DeadlineExceeded, EgressClient, NameLook
 from wazo_webhookd.egress.connection import connect_directly
 from wazo_webhookd.egress.guard import EgressRefused
 from wazo_webhookd.egress.resolver import SystemResolver
-from wazo_webhookd.egress.tls import BadBundle
+from wazo_webhookd.egress.tls import MAX_CONTEXTS, BadBundle, TlsContexts
 from wazo_webhookd.services.helpers import HookRetry
 from wazo_webhookd.services.http.plugin import send as deliver
 from wazo_webhookd.services.http.request import Hook, build_target
@@ -408,6 +408,19 @@ def test_certificates_are_checked_on_the_name(client: EgressClient, authority: A
     untrusted = pytest.raises(requests.exceptions.SSLError, match='certificate not trusted')
     with Attacker(do.honest, authority.server('other.example.com')) as receiver, untrusted:
         post(client, receiver.url, verify=str(authority.bundle))
+
+
+def test_bundles_push_out_only_each_other_however_they_are_spelled(authority: Authority, tmp_path: Any) -> None:
+    contexts = TlsContexts()
+    usual = contexts.context(True)
+    for number in range(MAX_CONTEXTS + 10):
+        (tmp_path / f'{number}.pem').write_bytes(authority.bundle.read_bytes())
+        contexts.context(str(tmp_path / f'{number}.pem'))
+    spelled = {contexts.context(f'{tmp_path}/{"./" * number}0.pem') for number in range(MAX_CONTEXTS + 10)}
+
+    assert contexts.context(True) is usual
+    assert len(spelled) == 1
+    assert len(contexts._bundles) <= MAX_CONTEXTS
 
 
 def test_the_name_stays_in_sni_and_host_when_an_address_is_called(authority: Authority) -> None:

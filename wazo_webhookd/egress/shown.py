@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import encodings
+import functools
+import pkgutil
 import re
 import zlib
 from collections.abc import Mapping
 from datetime import timedelta
+from encodings.aliases import aliases
 from http import HTTPStatus
 from typing import Final
 
@@ -21,6 +25,7 @@ METHODS_WITH_BODY: Final = frozenset({'POST', 'PUT', 'PATCH'})
 STRANGE_CHARSETS: Final = frozenset({'idna', 'punycode', 'undefined', 'unicode-escape', 'raw-unicode-escape', 'utf-7'})
 """Text codecs of Python that are slow or dangerous on hostile input; no receiver means them."""
 
+_NOT_OF_NAMES = re.compile(r'[^0-9a-z]+')
 _CHARSET = re.compile(r'charset\s*=\s*["\']?([A-Za-z0-9_.:\-]{1,40})', re.IGNORECASE)
 
 
@@ -83,13 +88,22 @@ def _phrase(status: int) -> str:
 def charset(content_type: str) -> str:
     """The charset to decode a body with: the declared one when it is a sane text codec, else UTF-8."""
     declared = _CHARSET.search(content_type)
-    if declared is None:
+    name = None if declared is None else _codecs().get(_NOT_OF_NAMES.sub('', declared[1].lower()))
+    if name is None:
         return 'utf-8'
     try:
-        codec = codecs.lookup(declared[1])
-    except LookupError:
+        codec = codecs.lookup(name)
+    except LookupError:  # one of another system
         return 'utf-8'
     return codec.name if is_sane(codec) else 'utf-8'
+
+
+@functools.cache
+def _codecs() -> dict[str, str]:
+    """The codecs there are, by their names without punctuation. Python remembers for ever whatever name it was asked
+    for, so it is asked for none that receivers made up."""
+    names = [*(module.name for module in pkgutil.iter_modules(encodings.__path__)), *aliases]
+    return {_NOT_OF_NAMES.sub('', name): name for name in names if name != 'aliases'}
 
 
 def is_sane(codec: codecs.CodecInfo) -> bool:

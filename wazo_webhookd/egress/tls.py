@@ -17,6 +17,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 Verify = bool | str
 """True: the usual authorities; False: no check; a text: path of a PEM file or of a hashed folder."""
 
+Place = tuple[int, int, float]
+"""Device, inode and time of the last change: the same however a path is spelled."""
+
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 MAX_CONTEXTS: Final = 64
 
@@ -26,37 +29,49 @@ class BadBundle(OSError):
 
 
 class TlsContexts:
-    """Makes and keeps contexts; safe to share between threads."""
+    """Makes and keeps contexts; safe to share between threads. However many bundles there are, they push out only
+    each other: the usual contexts stay, and so do the connections that were made with them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[tuple[Verify, float], ssl.SSLContext] = {}
+        self._usual: dict[bool, ssl.SSLContext] = {}
+        self._making_bundle = threading.Lock()
+        self._bundles: dict[Place, ssl.SSLContext] = {}
 
     def context(self, verify: Verify) -> ssl.SSLContext:
         """The context for one way of checking. A bundle that changed on disk is read again. Raises BadBundle."""
-        key = verify, _changed_at(verify)
-        context = self._kept.get(key)
+        if not isinstance(verify, bool):
+            return self._bundle(verify)
+        context = self._usual.get(verify)
         if context is None:
             with self._lock:
-                context = self._kept.get(key) or _make(verify)
-                while len(self._kept) >= MAX_CONTEXTS:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[key] = context
+                context = self._usual[verify] = self._usual.get(verify) or _make(verify)
+        return context
+
+    def _bundle(self, path: str) -> ssl.SSLContext:
+        place = _place(path)
+        context = self._bundles.get(place)
+        if context is None:
+            with self._making_bundle:
+                context = self._bundles.get(place) or _make(path)
+                while len(self._bundles) >= MAX_CONTEXTS:
+                    del self._bundles[next(iter(self._bundles))]
+                self._bundles[place] = context
         return context
 
 
-def _changed_at(verify: Verify) -> float:
-    if isinstance(verify, bool):
-        return 0.0
+def _place(path: str) -> Place:
     try:
-        return os.stat(verify).st_mtime
+        found = os.stat(path)
     except (OSError, ValueError):
-        raise BadBundle(f'could not find a suitable TLS CA certificate bundle, invalid path: {verify}') from None
+        raise BadBundle(f'could not find a suitable TLS CA certificate bundle, invalid path: {path}') from None
+    return found.st_dev, found.st_ino, found.st_mtime
 
 
 def _make(verify: Verify) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(['http/1.1'])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a receiver could ask for it for ever, at our processor's cost
     if verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import logging
+import ssl
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from tests.unit.egress.fakes import OK, FakeNetwork, FakeResolver, answering, se
 from wazo_webhookd.domain.endpoint import BadURL
 from wazo_webhookd.egress.client import EgressClient
 from wazo_webhookd.egress.environment import ignored_environment, warn_of_environment
+from wazo_webhookd.egress.shown import charset
 from wazo_webhookd.egress.tls import BadBundle, TlsContexts
 
 
@@ -70,7 +73,11 @@ def test_a_missing_reason_is_filled_in(status: int, reason: str) -> None:
         ('é'.encode(), 'text/plain', 'é'),
         ('é'.encode('latin-1'), 'text/plain', '\N{REPLACEMENT CHARACTER}'),
         (b'\xff\xfe\x00', 'image/png', '\N{REPLACEMENT CHARACTER}' * 2 + '\0'),
+        ('é'.encode('cp737', 'replace'), 'text/plain; charset=CP737', '?'),
+        ('é'.encode('latin-1'), 'text/plain; charset=ISO_8859-1:1987', 'é'),
+        (b'\xef\xbb\xbfa', 'text/plain; charset=utf-8-sig', 'a'),
         ('é'.encode(), 'text/plain; charset=nonsense', 'é'),
+        ('é'.encode(), 'text/plain; charset=aliases', 'é'),
         (b'xn--a', 'text/plain; charset=punycode', 'xn--a'),
         (b'xn--a', 'text/plain; charset=idna', 'xn--a'),
         (b'QUJD', 'text/plain; charset=base64', 'QUJD'),
@@ -80,6 +87,20 @@ def test_any_charset_is_decoded_or_replaced(body: bytes, content_type: str, text
     network = FakeNetwork(answer(body, f'Content-Type: {content_type}\r\n'))
 
     assert client(network).send('GET', 'http://e.com/', {}, role='user').text == text
+
+
+def test_charsets_that_receivers_make_up_are_not_remembered() -> None:
+    charset('text/plain; charset=utf-8')
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            assert charset(f'text/plain; charset=made-up-{number:020}') == 'utf-8'
+            assert charset(f'text/plain; charset=utf{"-" * (number % 30)}{"_" * (number // 30 % 5)}8') == 'utf-8'
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 20_000
 
 
 @pytest.mark.parametrize(
@@ -180,6 +201,10 @@ def test_tls_contexts_are_made_once() -> None:
 
     assert contexts.context(True) is contexts.context(True)
     assert contexts.context(True) is not contexts.context(False)
+
+
+def test_receivers_cannot_ask_for_another_handshake() -> None:
+    assert TlsContexts().context(False).options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_one_warning_names_what_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
