@@ -23,8 +23,10 @@ from wazo_webhookd.egress.addresses import Address
 
 logger = logging.getLogger(__name__)
 
-MAX_LOOKUPS: Final = 256
-"""Look-ups under way at once, in all; more than the hands of a worker, so that only hanging names use it up."""
+MAX_LOOKUPS: Final = 1024
+"""Look-ups under way at once, in all. A name that never answers holds a thread for as long as the system's resolver has
+patience (half a minute and more), its caller waits for seconds: so there have to be several times as many as hands, or
+the names of one tenant could keep all others from being looked up. A thread that hangs costs some 20 KiB."""
 
 Lookup = Callable[[str], list[Address]]
 

@@ -25,8 +25,9 @@ def send_notification(task: Any, config: Any, notification: Mapping[str, Any]) -
     Tried again at once, a few times, when wazo-auth or the push service cannot be reached.
     """
     user_uuid = notification['user_uuid']
+    runtime = task.app.runtime
     try:
-        detail = push.send(task.app.runtime.guest_config, user_uuid, of_request(notification))
+        detail = push.send(runtime.guest_config, user_uuid, of_request(notification), runtime.http)
     except NoApplication:
         logger.info('user %s has no mobile application to notify', user_uuid)
         return False

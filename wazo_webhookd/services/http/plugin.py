@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import requests
 
@@ -20,10 +20,12 @@ from wazo_webhookd.services.helpers import (
     HookRetry,
     requests_automatic_detail,
     requests_automatic_hook_retry,
+    status_failure,
 )
 from wazo_webhookd.services.http.request import BadHook, Hook, build
 from wazo_webhookd.services.http.template import TemplateFailed
 
+LAST_STATUS: Final = 599
 USER_AGENT = f'wazo-webhookd/{__version__}'
 
 
@@ -86,6 +88,8 @@ def send(http: EgressClient, task: Any, hook: Hook, role: Role) -> dict[str, Any
             raise
         response.request.body = hook.text
         response.raise_for_status()
+    if response.status_code > LAST_STATUS:  # requests sees no failure in it
+        raise status_failure(response, f'{response.status_code} {response.reason}: not a status of HTTP')
     if 300 <= response.status_code < 400 and response.status_code != HTTPStatus.NOT_MODIFIED:
         raise _redirected(response)
     return dict(requests_automatic_detail(response))

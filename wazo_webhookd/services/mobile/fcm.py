@@ -7,6 +7,10 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import requests
+
+from ...domain.endpoint import BadURL
+from ...egress.guard import EgressRefused
 from ..helpers import (
     HookExpectedError,
     HookRetry,
@@ -21,47 +25,70 @@ from .notification import Notification
 if TYPE_CHECKING:
     import httpx
 
+    from ...egress.client import EgressClient
+
 LEGACY_URL: Final = 'https://fcm.googleapis.com/fcm/send'
 V1_URL: Final = 'https://fcm.googleapis.com/v1/projects/{project_id}/messages:send'
 SCOPE: Final = 'https://www.googleapis.com/auth/firebase.messaging'
 PLACEHOLDER: Final = '{project_id}'
 ANSWER_SECONDS: Final = 30
+TOKEN_SECONDS: Final = 15
+ACCOUNTS_KEPT: Final = 50
 
 
 class AccessTokens:
-    """Google's access tokens of service accounts, each kept until it ends. Thread-safe."""
+    """Google's access tokens of service accounts, each kept until it ends. Thread-safe. The account, and with it the
+    URL that gives the token, is a tenant's own: a slow one keeps nobody else waiting."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._credentials: dict[str, Any] = {}
+        self._kept: dict[str, _Kept] = {}
 
-    def token(self, account_info: str, client: httpx.Client) -> tuple[str, str]:
+    def token(self, account_info: str, http: EgressClient) -> tuple[str, str]:
         """(access token, project id). Raises HookExpectedError for an account that cannot be used, HookRetry
         when Google does not give a token now."""
-        from google.auth.exceptions import RefreshError, TransportError
-
-        with self._lock:
-            credentials = self._credentials.get(account_info)
-            if credentials is None:
-                credentials = _credentials(account_info)
-                self._credentials = {account_info: credentials, **dict(list(self._credentials.items())[:49])}
-            if not credentials.valid:
-                try:
-                    credentials.refresh(_Transport(client))
-                except TransportError as error:
-                    detail = {'error': f'no access token from Google: {error}'}
-                    raise HookRetry(detail, blame='endpoint') from error
-                except RefreshError as error:
-                    detail = {'error': f'Google refuses the service account: {_first(error)}'}
-                    if getattr(error, 'retryable', False):
-                        raise HookRetry(detail, blame='endpoint') from error
-                    raise HookExpectedError(detail, blame='subscription') from error
-            return credentials.token, credentials.project_id
+        kept = self._of(account_info)
+        if not kept.lock.acquire(timeout=TOKEN_SECONDS):
+            raise HookRetry({'error': 'no access token from Google in time'}, blame='endpoint')
+        try:
+            if not kept.credentials.valid:
+                _refresh(kept.credentials, http)
+            return kept.credentials.token, kept.credentials.project_id
+        finally:
+            kept.lock.release()
 
     def forget(self, account_info: str) -> None:
         """Its token was refused."""
         with self._lock:
-            self._credentials.pop(account_info, None)
+            self._kept.pop(account_info, None)
+
+    def _of(self, account_info: str) -> _Kept:
+        with self._lock:
+            kept = self._kept.get(account_info)
+            if kept is None:
+                kept = _Kept(_credentials(account_info))
+                self._kept = {account_info: kept, **dict(list(self._kept.items())[: ACCOUNTS_KEPT - 1])}
+            return kept
+
+
+class _Kept:
+    def __init__(self, credentials: Any) -> None:
+        self.credentials = credentials
+        self.lock = threading.Lock()
+
+
+def _refresh(credentials: Any, http: EgressClient) -> None:
+    from google.auth.exceptions import RefreshError, TransportError
+
+    try:
+        credentials.refresh(_Transport(http))
+    except TransportError as error:
+        raise HookRetry({'error': f'no access token from Google: {error}'}, blame='endpoint') from error
+    except RefreshError as error:
+        detail = {'error': f'Google refuses the service account: {_first(error)}'}
+        if getattr(error, 'retryable', False):
+            raise HookRetry(detail, blame='endpoint') from error
+        raise HookExpectedError(detail, blame='subscription') from error
 
 
 def send(
@@ -70,17 +97,18 @@ def send(
     endpoint: str,
     client: httpx.Client,
     access_tokens: AccessTokens,
+    http: EgressClient,
 ) -> dict[str, Any]:
     """Send it and return the detail to remember. Raises HookRetry or HookExpectedError.
 
-    ``endpoint``: setting ``mobile_fcm_notification_end_point``.
+    ``endpoint``: setting ``mobile_fcm_notification_end_point``. ``http``: for URLs that tenants choose.
     """
     token = account.tokens.get('token')
     if not token:
         raise HookExpectedError({'message': 'the user has no token', 'error_id': 'notification-error'})
     service_account = account.push.get('fcm_service_account_info')
     if service_account:
-        access, project = access_tokens.token(str(service_account), client)
+        access, project = access_tokens.token(str(service_account), http)
         url = (endpoint if PLACEHOLDER in endpoint else V1_URL).replace(PLACEHOLDER, project)
         authorization, body = f'Bearer {access}', payloads.fcm_v1(notification, str(token))
     else:
@@ -173,27 +201,31 @@ def _credentials(account_info: str) -> Any:
 
 
 class _Transport:
-    """httpx as Google's library asks for HTTP."""
+    """The guarded client as Google's library asks for HTTP: a tenant says where its tokens come from."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, http: EgressClient) -> None:
+        self._http = http
 
     def __call__(
         self, url: str, method: str = 'GET', body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
     ) -> Any:
-        import httpx
         from google.auth import exceptions
 
         library: Any = exceptions
+        sent = {**(headers or {}), 'Accept-Encoding': 'identity'}
         try:
-            response = self._client.request(method, url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+            response = self._http.send(method, url, sent, body, role='admin')
+        except (EgressRefused, BadURL) as error:
+            reason = error.public if isinstance(error, EgressRefused) else error.detail
+            detail = {'error': f'the token_uri of the service account is refused ({error.rule}): {reason}'}
+            raise HookExpectedError({**detail, 'rule': error.rule}) from error
+        except requests.RequestException as error:
             raise library.TransportError(str(error) or type(error).__name__) from error
         return _Answer(response)
 
 
 class _Answer:
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: requests.Response) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self.data = response.content

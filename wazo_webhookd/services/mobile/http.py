@@ -59,7 +59,7 @@ def _context(certificate: str | None) -> ssl.SSLContext:
         try:
             with os.fdopen(descriptor, 'w') as file:
                 file.write(certificate)
-            context.load_cert_chain(path)
+            context.load_cert_chain(path, password='')  # or a key with a password would be asked for at a terminal
         finally:
             os.unlink(path)
     return context

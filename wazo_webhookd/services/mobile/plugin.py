@@ -49,7 +49,7 @@ class Service:
             return {'skipped': str(reason)}
         except notification.Incomplete as reason:
             raise HookExpectedError({'error': str(reason)}) from reason
-        return push.send(config, user_uuid, wanted)
+        return push.send(config, user_uuid, wanted, task.app.runtime.http)
 
 
 def _complete(subscriptions: MobileSubscriptions) -> None:

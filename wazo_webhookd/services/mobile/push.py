@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..helpers import HookExpectedError, HookRetry
 from . import apns, fcm
@@ -12,6 +12,9 @@ from .account import Account, AccountsOfProcess, AuthAway, AuthRefused
 from .http import PushClients
 from .notification import Notification
 from .payloads import ApnsTopics
+
+if TYPE_CHECKING:
+    from ...egress.client import EgressClient
 
 DEFAULT_APNS_HOST: Final = apns.HOST
 DEFAULT_ENDPOINT: Final = fcm.V1_URL
@@ -29,8 +32,11 @@ class Push:
         self._clients = clients or PushClients()
         self._access_tokens = fcm.AccessTokens()
 
-    def send(self, config: Mapping[str, Any], user_uuid: str, notification: Notification) -> dict[str, Any]:
-        """Returns the detail to remember. Raises HookRetry, HookExpectedError, NoApplication."""
+    def send(
+        self, config: Mapping[str, Any], user_uuid: str, notification: Notification, http: EgressClient
+    ) -> dict[str, Any]:
+        """``http``: for URLs that tenants choose. Returns the detail to remember. Raises HookRetry, HookExpectedError,
+        NoApplication."""
         account = self._account(config, user_uuid)
         proxy = (config.get('egress') or {}).get('proxy')
         if apns.has_token(account.tokens):
@@ -46,7 +52,7 @@ class Push:
             host = str(config.get('mobile_apns_host') or DEFAULT_APNS_HOST)
             return apns.send(notification, account, host, int(config.get('mobile_apns_port') or 443), topics, client)
         endpoint = str(config.get('mobile_fcm_notification_end_point') or DEFAULT_ENDPOINT)
-        return fcm.send(notification, account, endpoint, self._clients.client(proxy), self._access_tokens)
+        return fcm.send(notification, account, endpoint, self._clients.client(proxy), self._access_tokens, http)
 
     def _account(self, config: Mapping[str, Any], user_uuid: str) -> Account:
         try:

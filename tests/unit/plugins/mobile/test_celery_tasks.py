@@ -12,7 +12,7 @@ NOTIFICATION = {'notification_type': 'plugin', 'user_uuid': 'u', 'title': 't', '
 
 class FakeTask:
     def __init__(self, retries=0):
-        self.app = SimpleNamespace(runtime=SimpleNamespace(guest_config={'the': 'config'}))
+        self.app = SimpleNamespace(runtime=SimpleNamespace(guest_config={'the': 'config'}, http='http'))
         self.request = SimpleNamespace(retries=retries)
         self.waits = []
 
@@ -24,8 +24,8 @@ class FakeTask:
 @pytest.fixture
 def run(monkeypatch):
     def run(answer, task=None):
-        def send(config, user_uuid, notification):
-            assert (config, user_uuid, notification.type) == ({'the': 'config'}, 'u', 'plugin')
+        def send(config, user_uuid, notification, http):
+            assert (config, user_uuid, notification.type, http) == ({'the': 'config'}, 'u', 'plugin', 'http')
             if isinstance(answer, Exception):
                 raise answer
             return answer

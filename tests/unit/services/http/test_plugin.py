@@ -71,6 +71,8 @@ def test_what_is_success(line: str) -> None:
         ('422 Unprocessable', 'Unprocessable'),
         ('429 Too Many', 'Too Many'),
         ('500 Oops', 'Oops'),
+        ('600 Odd', 'not a status of HTTP'),
+        ('999 Odd', 'not a status of HTTP'),
         ('503 Service Unavailable', 'Service Unavailable'),
         ('503', 'Service Unavailable'),
     ],

@@ -1,10 +1,15 @@
 import json
+import threading
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import requests
 
+from tests.unit.egress.fakes import settings
+from wazo_webhookd.egress.client import EgressClient
 from wazo_webhookd.services.helpers import HookExpectedError, HookRetry
-from wazo_webhookd.services.mobile import plugin
+from wazo_webhookd.services.mobile import fcm, plugin
 from wazo_webhookd.services.mobile.account import Account, AuthAway, AuthRefused
 from wazo_webhookd.services.mobile.http import PushClients
 from wazo_webhookd.services.mobile.notification import Notification
@@ -17,6 +22,7 @@ CONFIG = {
     'mobile_fcm_notification_end_point': 'https://fcm.proxy.example.com:443/fcm/send',
 }
 ANDROID = {'token': 'token-android', 'apns_token': None, 'apns_voip_token': None}
+URI = 'https://oauth2.example.com/token'
 APPLE = {'token': None, 'apns_voip_token': 'voip', 'apns_notification_token': 'note'}
 
 
@@ -49,10 +55,22 @@ class Network:
         status, body, headers = (*answer, {})[:3]
         return httpx.Response(status, json=body, headers=headers)
 
+    def send(self, method, url, headers, body, *, role):
+        """As the guarded client does."""
+        assert role == 'admin'
+        try:
+            given = self._answer(httpx.Request(method, url, headers=headers, content=body))
+        except httpx.ConnectError as error:
+            raise requests.ConnectionError(str(error)) from error
+        answer = requests.Response()
+        answer.status_code, answer._content = given.status_code, given.content
+        answer.headers.update(given.headers)
+        return answer
+
 
 def pushed(account, network, notification=CALL, config=CONFIG):
     push = Push(FakeAccounts(account), PushClients(network.transport))
-    return push.send(config, 'user', notification)
+    return push.send(config, 'user', notification, network)
 
 
 # -- Google
@@ -162,7 +180,7 @@ def service_account():
             'private_key_id': 'id',
             'private_key': pem,
             'client_email': 'robot@example.com',
-            'token_uri': 'https://oauth2.example.com/token',
+            'token_uri': URI,
         }
     )
 
@@ -174,8 +192,8 @@ def test_a_service_account_speaks_v1_and_keeps_its_token(service_account):
     network = Network(TOKEN, (200, {'name': 'projects/project-123/messages/1'}))
     account = Account(ANDROID, {'fcm_service_account_info': service_account, 'fcm_api_key': 'unused'}, 'jwt')
     push = Push(FakeAccounts(account), PushClients(network.transport))
-    detail = push.send(CONFIG, 'user', CALL)
-    push.send(CONFIG, 'user', CALL)
+    detail = push.send(CONFIG, 'user', CALL, network)
+    push.send(CONFIG, 'user', CALL, network)
 
     assert detail['full_response']['topic_message_id'] == 'projects/project-123/messages/1'
     assert detail['full_response']['results'] == [{'name': 'projects/project-123/messages/1'}]
@@ -201,9 +219,9 @@ def test_a_refused_access_token_is_not_used_again(service_account):
     account = Account(ANDROID, {'fcm_service_account_info': service_account}, '')
     push = Push(FakeAccounts(account), PushClients(network.transport))
     with pytest.raises(HookRetry):
-        push.send(CONFIG, 'user', CALL)
+        push.send(CONFIG, 'user', CALL, network)
 
-    assert push.send(CONFIG, 'user', CALL)['success']
+    assert push.send(CONFIG, 'user', CALL, network)['success']
 
 
 @pytest.mark.parametrize(
@@ -215,6 +233,49 @@ def test_google_giving_no_token(service_account, answer, kind):
         pushed(Account(ANDROID, {'fcm_service_account_info': service_account}, ''), Network(answer))
 
     assert 'Google' in raised.value.detail['error']
+
+
+@pytest.mark.parametrize(
+    ('uri', 'rule'),
+    [
+        ('http://169.254.169.254/latest', 'address: link-local'),
+        ('http://metadata.google.internal/', 'name'),
+        ('file:///etc/passwd', 'url-scheme'),
+    ],
+)
+def test_where_tokens_come_from_is_judged(service_account, uri, rule):
+    account = Account(ANDROID, {'fcm_service_account_info': service_account.replace(URI, uri)}, '')
+    network = Network((200, {}))
+    push = Push(FakeAccounts(account), PushClients(network.transport))
+    with pytest.raises(HookExpectedError) as raised:
+        push.send(CONFIG, 'user', CALL, EgressClient(settings()))
+
+    assert raised.value.detail['rule'] == rule
+    assert '169.254' not in raised.value.detail['error']
+    assert network.requests == []
+
+
+def test_an_account_whose_token_does_not_come_keeps_no_other_waiting(service_account, monkeypatch):
+    asked, over = threading.Event(), threading.Event()
+
+    class Slow:
+        def send(self, *_, **__):
+            asked.set()
+            over.wait(10)
+            raise requests.ReadTimeout
+
+    tokens = fcm.AccessTokens()
+    slow = threading.Thread(target=pytest.raises, args=(HookRetry, tokens.token, service_account, Slow()))
+    slow.start()
+    asked.wait(10)
+    token, project = tokens.token(service_account.replace('robot', 'other'), Network(TOKEN))
+    monkeypatch.setattr(fcm, 'TOKEN_SECONDS', 0.01)
+    with pytest.raises(HookRetry, match='in time'):
+        tokens.token(service_account, Network(TOKEN))
+    over.set()
+    slow.join(10)
+
+    assert (token, project) == ('valid-access-token', 'project-123')
 
 
 def test_a_service_account_that_is_none_is_said_without_its_content():
@@ -308,7 +369,8 @@ class Recorder:
     def __init__(self):
         self.sent = []
 
-    def send(self, config, user_uuid, notification):
+    def send(self, config, user_uuid, notification, http):
+        assert http == 'http'
         self.sent.append((user_uuid, notification.type))
         return {'success': True}
 
@@ -323,7 +385,8 @@ def recorder(monkeypatch):
 def test_an_event_is_pushed_to_the_user_of_the_subscription(recorder):
     event = {'name': 'call_push_notification', 'data': {'peer_caller_id_number': '1'}}
 
-    assert plugin.Service.run(None, CONFIG, {'events_user_uuid': 'u'}, event) == {'success': True}
+    task = SimpleNamespace(app=SimpleNamespace(runtime=SimpleNamespace(http='http')))
+    assert plugin.Service.run(task, CONFIG, {'events_user_uuid': 'u'}, event) == {'success': True}
     assert recorder.sent == [('u', 'incomingCall')]
 
 
