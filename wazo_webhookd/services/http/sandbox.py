@@ -40,6 +40,8 @@ SLOW_FILTERS: Final = {
     'xmlattr': 65536,
 }  # fmt: skip
 """Characters of input; their time grows faster than their input."""
+MAX_NESTED_LOOPS: Final = 20
+"""Python compiles no more, and Jinja takes seconds to prepare what Python then refuses."""
 CODECS: Final = frozenset({'ascii', 'latin-1', 'latin1', 'iso-8859-1', 'utf-8', 'utf8', 'utf-16', 'utf-32'})
 
 _PLAIN = (str, bytes, int, float)
@@ -70,11 +72,18 @@ class PlainNamespace(Namespace):
 class _Paying(NodeTransformer):
     """Sends what the sandbox does not see (loops, slices, joints, literals of containers) through the environment."""
 
+    def __init__(self) -> None:
+        self._loops = 0
+
     def _call(self, name: str, *arguments: Any) -> nodes.Call:
         return nodes.Call(nodes.EnvironmentAttribute(name), list(arguments), [], None, None)
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
+        self._loops += 1
+        if self._loops > MAX_NESTED_LOOPS:
+            raise LimitExceeded(f'more than {MAX_NESTED_LOOPS} loops within each other in the template')
         self.generic_visit(node)
+        self._loops -= 1
         node.iter = self._call('limited', node.iter)
         return node
 
