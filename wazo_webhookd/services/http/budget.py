@@ -30,10 +30,11 @@ class LimitExceeded(Exception):
 class Budget:
     """What is left of one rendering. ``turn``: what a loop turn or a call costs at least."""
 
-    __slots__ = ('_ends', '_left', '_turn')
+    __slots__ = ('_ends', '_left', '_looks', '_turn')
 
     def __init__(self, turn: int) -> None:
         self._left = CHARACTERS
+        self._looks = 0
         self._turn = turn
         self._ends = time.thread_time() + SECONDS
 
@@ -46,6 +47,12 @@ class Budget:
         """One step more. Time is the thread's own: waiting for others costs nothing."""
         self.spend(self._turn)
         if time.thread_time() > self._ends:
+            raise LimitExceeded('the template takes too long')
+
+    def look(self) -> None:
+        """Time goes by in what costs little each time and is done often."""
+        self._looks += 1
+        if self._looks % 32 == 0 and time.thread_time() > self._ends:
             raise LimitExceeded('the template takes too long')
 
     def weigh(self, value: Any) -> int:
@@ -149,3 +156,17 @@ def check_binary(operator: str, left: Any, right: Any, budget: Budget) -> None:
 def check_power(base: int, exponent: int) -> None:
     if abs(exponent) * max(1, base.bit_length()) > MAX_INT_BITS:
         raise LimitExceeded('a number of the template is too large')
+
+
+def check_comparison(operator: str, left: Any, right: Any, budget: Budget) -> None:
+    """Pay for ``left operator right`` (``in``: as many comparisons as ``right`` has members)."""
+    if operator in ('in', 'notin'):
+        budget.spend(len(right) if hasattr(right, '__len__') else 16)
+        if not isinstance(left, _FLAT):
+            budget.weigh(left)
+            budget.weigh(right)
+    elif isinstance(left, (str, bytes)) and isinstance(right, (str, bytes)):
+        budget.spend(min(len(left), len(right)))
+    elif not isinstance(left, _FLAT) and not isinstance(right, _FLAT):
+        budget.weigh(left)
+        budget.weigh(right)

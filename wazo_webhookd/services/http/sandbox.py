@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -24,6 +25,7 @@ from wazo_webhookd.services.http.budget import (
     LimitExceeded,
     check_binary,
     check_brace_format,
+    check_comparison,
     check_percent_format,
     check_replace,
     check_width,
@@ -44,7 +46,15 @@ MAX_NESTED_LOOPS: Final = 20
 """Python compiles no more, and Jinja takes seconds to prepare what Python then refuses."""
 CODECS: Final = frozenset({'ascii', 'latin-1', 'latin1', 'iso-8859-1', 'utf-8', 'utf8', 'utf-16', 'utf-32'})
 
+COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    'eq': operator.eq, 'ne': operator.ne, 'lt': operator.lt, 'lteq': operator.le, 'gt': operator.gt,
+    'gteq': operator.ge, 'in': lambda left, right: left in right, 'notin': lambda left, right: left not in right,
+}  # fmt: skip
+REMAINDER_TESTS: Final = frozenset({'divisibleby', 'even', 'odd'})
+"""They take the remainder, which for a text means formatting it."""
+
 _PLAIN = (str, bytes, int, float)
+_FLAT_KEYS = (str, int, float, type(None))
 
 
 class Encoded(str):
@@ -70,7 +80,8 @@ class PlainNamespace(Namespace):
 
 
 class _Paying(NodeTransformer):
-    """Sends what the sandbox does not see (loops, slices, joints, literals of containers) through the environment."""
+    """Sends what the sandbox does not see (loops, slices, joints, comparisons, literals of containers) through the
+    environment."""
 
     def __init__(self) -> None:
         self._loops = 0
@@ -99,6 +110,15 @@ class _Paying(NodeTransformer):
         nothing = nodes.Const(None)
         return self._call('sliced', node.node, part.start or nothing, part.stop or nothing, part.step or nothing)
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        if len(node.ops) == 1:
+            return self._call('compared', nodes.Const(node.ops[0].op), node.expr, node.ops[0].expr)
+        node.expr = self._call('weighed', node.expr)  # a chain: each side is paid for, it stops where Python stops
+        for operand in node.ops:
+            operand.expr = self._call('weighed', operand.expr)
+        return node
+
     def visit_List(self, node: nodes.List) -> nodes.Node:
         self.generic_visit(node)
         return self._call('built', node)
@@ -122,6 +142,8 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         self.globals |= {'namespace': PlainNamespace, 'lipsum': _lipsum}
         self.filters = {name: self._paying(name, function) for name, function in self.filters.items()}
         self.filters |= {'sum': self._sum, 'tojson': self._tojson}
+        tests: Any = self.tests
+        self.tests = {name: self._paying_test(name, function) for name, function in tests.items()}
         if encodes:
             self.filters['urlencode'] = self._urlencode
 
@@ -176,11 +198,18 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     def built(self, value: Any) -> Any:
         return self.budget.paid(value)
 
+    def compared(self, sign: str, left: Any, right: Any) -> Any:
+        check_comparison(sign, left, right, self.budget)
+        return COMPARISONS[sign](left, right)
+
+    def weighed(self, value: Any) -> Any:
+        return self.budget.paid(value)
+
     # -- what the sandbox lets us see ------------------------------------------------------------
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        check_binary(operator, left, right, self.budget)
-        return super().call_binop(context, operator, left, right)
+    def call_binop(self, context: Context, sign: str, left: Any, right: Any) -> Any:
+        check_binary(sign, left, right, self.budget)
+        return super().call_binop(context, sign, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         budget = __self.budget
@@ -194,6 +223,30 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
                 _check_method(method.__self__, method.__name__, args, kwargs, budget)
         result = super().call(__context, __obj, *args, **kwargs)
         return result if owner is __self else budget.paid(result)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        self.budget.look()
+        if not isinstance(argument, _FLAT_KEYS):  # it is hashed each time
+            self.budget.weigh(argument)
+        return super().getitem(obj, argument)
+
+    def _paying_test(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        skipped = 1 if hasattr(function, 'jinja_pass_arg') else 0
+
+        @functools.wraps(function)
+        def test_(*args: Any, **kwargs: Any) -> Any:
+            budget = self.budget
+            budget.look()
+            values = (*args[skipped:], *kwargs.values())
+            if name in REMAINDER_TESTS:
+                check_binary('%', values[0], values[1] if len(values) > 1 else 2, budget)
+            elif len(values) > 1:
+                check_comparison('in' if name == 'in' else '==', values[0], values[1], budget)
+            elif values and isinstance(values[0], str):
+                budget.spend(len(values[0]))
+            return function(*args, **kwargs)
+
+        return test_
 
     def _paying(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         skipped = 1 if hasattr(function, 'jinja_pass_arg') else 0

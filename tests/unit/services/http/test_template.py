@@ -54,6 +54,18 @@ NAMES = {'event_name': 'call_ended', 'wazo_uuid': 'w-1', 'event': EVENT}
         ('{{ "%s=%d"|format("a", 3) }} {{ "%05d" % 42 }} {{ "{:>5}|{}".format("a", 1) }}', 'a=3 00042     a|1'),
         ('{{ event_name[:4] }} {{ event.list[1:] }} {{ event_name[::-1] }}', 'call [2, 3] dedne_llac'),
         ('{{ "a" ~ 1 ~ event.n }}', 'a13'),
+        ('{{ 1 == 1.0 }}{{ 1 != 2 }}{{ 1 < 2 }}{{ 2 <= 2 }}{{ 3 > 2 }}{{ 2 >= 3 }}', 'TrueTrueTrueTrueTrueFalse'),
+        ('{{ 1 in event.list }}{{ 9 not in event.list }}{{ "o" in event.name }}{{ "n" in event }}', 'TrueTrueTrueTrue'),
+        ('{{ 1 < event.n <= 3 }}{{ 3 < event.n < event.missing.x.y }}', 'TrueFalse'),
+        ('{{ event.missing == event.none }}{{ [1, [2]] in [[1, [2]]] }}{{ event.missing in [1] }}', 'TrueTrueFalse'),
+        (
+            '{{ 4 is divisibleby 2 }}{{ 3 is odd }}{{ 3 is even }}{{ "A" is upper }}{{ 1 is in [1] }}',
+            'TrueTrueFalseTrueTrue',
+        ),
+        (
+            '{{ event.missing is defined }}{{ event.n is eq 3 }}{{ "upper" is filter }}{{ none is none }}',
+            'FalseTrueTrueTrue',
+        ),
         ('{{ "7".zfill(3) }} {{ "a"|center(5) }}| {{ "a".ljust(3) }}|', '007   a  | a  |'),
         ('{{ event_name|upper|lower|title|capitalize|trim|length }}', '10'),
         ('{{ 1700000000|int }} {{ "%d"|format(1700000000) }} {{ 3.14159|round(2) }}', '1700000000 1700000000 3.14'),
@@ -190,6 +202,16 @@ ATTACKS = [
     '{% for a in [1] %}' * 200 + '{% endfor %}' * 200,
     '{%for a in a%}' * 200 + '{{a}}' * 2300 + '{%endfor%}' * 200,
     '{%for a in a if a%}' * 60 + '{{a}}' * 2800 + '{%endfor%}' * 60,
+    '{{ "%900000000d" is odd }}',
+    '{{ "%900000000d" is divisibleby 5 }}',
+    '{{ ["%900000000d"]|select("even")|list }}',
+    '{{ event.long|select("in", event.long)|list }}',
+    '{{ event.long|reject("eq", 1)|select("in", event.long)|list }}',
+    '{{ [event.big]|sort(attribute="' + '0,' * 8000 + '0")|length }}{{ event.big|sort(attribute="0,0,0,0,0,0")|list }}',
+    '{{ event.big|map(attribute="' + '0.' * 8000 + '0")|list }}',
+    '{% set a = event.long|list %}' + '{% if event.long == a or event.long < a %}{% endif %}' * 300,
+    '{% set a = event.long|list %}' + '{% if event.long is eq a %}{% endif %}' * 500,
+    '{{ ' + '-1 in event.long or ' * 90 + '0 }}' + '{% if -1 in event.long %}{% endif %}' * 400,
 ]
 
 
