@@ -80,6 +80,14 @@ def test_an_answer_closes_the_circuit_and_forgets_the_long_rest(health: Health, 
     assert health.until == 70.0
 
 
+def test_what_looks_again_does_not_say_that_it_rests(health: Health) -> None:
+    health.pause(0.0, 600, 'asked', RULES)
+
+    assert health.look_again()
+    assert (health.limit(), health.until) == (1, None)
+    assert not health.look_again()
+
+
 def test_retry_after_pauses_even_a_closed_circuit(health: Health) -> None:
     assert health.pause(10.0, 50.0, 'asked', RULES)
 

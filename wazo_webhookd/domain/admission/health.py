@@ -79,6 +79,7 @@ class Health:
         if self.circuit != OPEN:
             return False
         self.circuit = HALF_OPEN
+        self.until = None
         return True
 
     def succeeded(self, now: float) -> bool:
