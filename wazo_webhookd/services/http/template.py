@@ -24,7 +24,8 @@ MAX_TEMPLATE: Final = 16384
 MAX_OUTPUT: Final = 2 * 1024 * 1024
 """Characters."""
 CACHED_TEMPLATES: Final = 512
-CACHED_CHARACTERS: Final = 1024 * 1024
+CACHED_CHARACTERS: Final = 256 * 1024
+"""A compiled template takes up to eighty times as much memory as its text."""
 
 _UNSENDABLE = re.compile(r'[\x00-\x20\x7f\\]')
 
