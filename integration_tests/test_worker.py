@@ -271,6 +271,26 @@ def test_lost_broker_connections_double_nothing(site: Site, dispatch: Dispatch) 
     assert len(dispatch.ended(more)) == 60  # neither is deaf
 
 
+@pytest.mark.parametrize(
+    ('user', 'tail', 'reason'),
+    [('guest:wrong', '', 'ACCESS_REFUSED'), ('guest:guest', '-not-there', 'NOT_ALLOWED')],
+    ids=['password', 'virtual host'],
+)
+def test_broker_that_does_not_let_us_in_is_told_once_and_asked_seldom(
+    site: Site, user: str, tail: str, reason: str
+) -> None:
+    """Celery asked twenty times a second, with two tracebacks."""
+    url = f'amqp://{user}@{site.rabbit.host}:{site.rabbit.port}/{site.vhost}{tail}'
+    worker = site.worker(celery={'broker': url})
+    until(lambda: reason in worker.output, 20, what='it says why')
+    time.sleep(3)
+
+    assert worker.output.count('cannot be reached') == 1
+    assert f'the task broker at {site.rabbit.host}:{site.rabbit.port} cannot be reached' in worker.output
+    assert 'Traceback' not in worker.output
+    assert worker.stop() == 0
+
+
 def test_queue_that_was_deleted_is_made_again(site: Site, dispatch: Dispatch) -> None:
     site.receiver.answer('/hook', always=Answer(200, delay=1.0))
     worker = started(site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from .parcel import BadParcel, ticket_of
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 0.05
+REFUSED_SECONDS: Final = 2
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
@@ -77,14 +79,23 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         def on_error(error: Exception, interval: float) -> None:
             nonlocal told
             log = logger.debug if told else logger.warning
-            log('the task broker cannot be reached (%s): trying again', error)
+            log('the task broker at %s cannot be reached (%s): trying again', conn.host, error)
             told = True
 
-        conn = conn.ensure_connection(
-            on_error, None, interval_start=0.2, interval_step=0.3, interval_max=2, callback=self._while_waiting
-        )
-        self.first_connection_attempt = False
-        return conn
+        while True:
+            try:
+                connected = conn.ensure_connection(
+                    on_error, None, interval_start=0.2, interval_step=0.3, interval_max=2, callback=self._while_waiting
+                )
+            except conn.connection_errors + conn.channel_errors as error:
+                # It answers, but does not let us in: a wrong password, no such virtual host.
+                on_error(error, REFUSED_SECONDS)
+                for _ in range(REFUSED_SECONDS):
+                    self._while_waiting()
+                    time.sleep(1)
+            else:
+                self.first_connection_attempt = False
+                return connected
 
     def _while_waiting(self) -> None:
         """Called about every second while there is no broker."""
