@@ -130,6 +130,7 @@ class Life(threading.Thread):
         self._told: tuple[int, int] | None = None
         self._next = 0.0
         self._hold_all = False
+        self._told_away = False
         self.beat = time.monotonic()
         """When its loop last came round."""
         contact.lost()  # until the first registration
@@ -171,16 +172,22 @@ class Life(threading.Thread):
         try:
             if self._desk is not None:
                 self._desk.overdue()
-            if self._clock.monotonic() >= self._next or (self._begun and self._capacity() != self._told):
+            renewed = self._clock.monotonic() >= self._next or (self._begun and self._capacity() != self._told)
+            if renewed:
                 self._renew()
             if self._begun and self._desk is not None:
                 self._hold(self._desk)
                 self._desk.serve_claims()
+            if renewed and self._told_away:
+                self._told_away = False
+                logger.info('the database is back')
         except SchemaBehind as misfit:
             self._next = self._clock.monotonic() + AGAIN_SECONDS
             self._on_misfit(misfit)
         except DatabaseUnavailable as error:
-            logger.debug('the database is away: %s', error)
+            if not self._told_away:
+                self._told_away = True
+                logger.warning('%s: %s', 'the database is away' if self._begun else 'waiting for the database', error)
             self._next = self._clock.monotonic() + AGAIN_SECONDS
             self._contact.lost()
         except Exception:  # a thread that ends here would end this life, with everything in hand

@@ -245,3 +245,36 @@ def test_contact_is_there_when_nobody_complains() -> None:
         step()
 
     assert switch.said == [True, False]
+
+
+def test_database_away_is_told_once_and_so_is_its_return(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker with a wrong db_uri waited without a word."""
+    caplog.set_level('INFO')
+    world.register.trouble = DatabaseUnavailable('database "x" does not exist')
+    for _ in range(3):
+        world.tick(1)
+    world.register.trouble = None
+    world.tick(1)
+    world.register.trouble = DatabaseUnavailable('connection lost')
+    for _ in range(3):
+        world.tick(5)
+    world.register.trouble = None
+    world.tick(5)
+
+    assert caplog.messages == [
+        'waiting for the database: database "x" does not exist',
+        'the database is back',
+        'the database is away: connection lost',
+        'the database is back',
+    ]
+
+
+def test_database_that_renews_but_does_not_hold_is_still_away(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level('INFO')
+    world.tick()
+    world.take('slow')
+    world.rows.away = True
+    for _ in range(4):
+        world.tick(5)
+
+    assert [line.partition(':')[0] for line in caplog.messages] == ['the database is away']
