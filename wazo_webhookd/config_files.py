@@ -78,6 +78,10 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+class _CommandFailed(ConstructorError):
+    """The YAML is right; what it asks for cannot be had."""
+
+
 def _exec(loader: _Loader, node: yaml.Node) -> Any:
     """``!exec {command: …}``: what the command prints, read as YAML."""
     content = loader.construct_mapping(node) if isinstance(node, yaml.MappingNode) else {}
@@ -88,13 +92,14 @@ def _exec(loader: _Loader, node: yaml.Node) -> Any:
     try:
         done = subprocess.run(command.split(), capture_output=True, timeout=EXEC_SECONDS, check=False)
         if done.returncode:
-            problem = f'ended with code {done.returncode}'
+            said = done.stderr.decode(errors='replace').strip().splitlines()
+            problem = f'ended with code {done.returncode}' + (f' ({said[-1][:200]})' if said else '')
     except subprocess.TimeoutExpired:
         problem = f'did not end within {EXEC_SECONDS} s'
     except OSError as error:
         problem = f'cannot be run: {error.strerror}'
     if problem:
-        raise ConstructorError(None, None, f'!exec: {command.split()[0]} {problem}', node.start_mark)
+        raise _CommandFailed(None, None, f'!exec: {command.split()[0]} {problem}', node.start_mark)
     return yaml.load(done.stdout, Loader=_Loader)  # a safe loader, see above
 
 
@@ -115,7 +120,8 @@ def _parse(path: Path, text: bytes) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
-        raise ConfigError([f'{path}: {place}{error.problem or error.context}: expected YAML']) from None
+        expected = '' if isinstance(error, _CommandFailed) else ': expected YAML'
+        raise ConfigError([f'{path}: {place}{error.problem or error.context}{expected}']) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         problem = ' '.join(str(error).split()) or 'nested too deeply'
         raise ConfigError([f'{path}: {problem}: expected YAML']) from None

@@ -10,9 +10,11 @@ import ipaddress
 import logging
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 MAX_SECONDS = 30 * 86400
 
@@ -55,9 +57,33 @@ def _database(value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith('sqlite://'):
             return value
-        if match := re.fullmatch(r'(?:postgres|postgresql)(?:\+psycopg2)?://(.*)', value, re.DOTALL):
-            return f'postgresql+psycopg2://{match[1]}'
+        match = re.fullmatch(r'(?:postgres|postgresql)(?:\+psycopg2)?://(.*)', value, re.DOTALL)
+        if match and _is_database_url(uri := f'postgresql+psycopg2://{match[1]}'):
+            return uri
     raise ValueError('a URI such as postgresql://user:password@host/database')
+
+
+def _is_database_url(uri: str) -> bool:
+    try:
+        make_url(uri)
+    except (ArgumentError, ValueError):
+        return False
+    return True
+
+
+def _broker(value: Any) -> Any:
+    """One URL, or several separated by semicolons, of which the first that answers is taken."""
+    if isinstance(value, str) and value and all(map(_is_broker_url, value.split(';'))):
+        return value
+    raise ValueError('a URL such as amqp://user:password@host:5672/vhost')
+
+
+def _is_broker_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in BROKERS and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _proxy(value: Any) -> Any:
@@ -70,6 +96,7 @@ def _enabled(value: Any) -> Any:
     return False if value is None else value
 
 
+BROKERS = ('amqp', 'amqps', 'pyamqp', 'memory')
 LOG_LEVELS = {name: getattr(logging, name) for name in ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG')}
 
 Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
@@ -159,7 +186,7 @@ class Bus(Section):
 class Celery(Section):
     """The workers that deliver, and the broker between them and the daemon."""
 
-    broker: Name = Field(
+    broker: Annotated[str, BeforeValidator(_broker)] = Field(
         'amqp://guest:guest@localhost:5672',
         description='URL of the task broker (a setting apart from `bus`).',
         repr=False,

@@ -126,6 +126,15 @@ def test_main_file_that_is_no_yaml_mapping_ends_the_start_naming_file_and_cause(
     assert 'expected' in str(caught.value)
 
 
+def test_command_that_fails_is_named_with_what_it_says(files):
+    files.main.write_text('password: !exec {command: cat /does/not/exist}')
+    with pytest.raises(ConfigError) as caught:
+        files.load()
+
+    said = 'cat: /does/not/exist: No such file or directory'
+    assert str(caught.value) == f'{files.main}: line 1, column 11: !exec: cat ended with code 1 ({said})'
+
+
 def test_broken_main_file_names_the_line(files):
     files.main.write_text('debug: true\nrest_api: [')
     with pytest.raises(ConfigError, match=r'config.yml: line 2, column 12: '):

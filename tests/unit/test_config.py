@@ -68,6 +68,18 @@ def test_defaults_are_typed_and_frozen():
             {'db_uri': 'sqlite:///x'},
             "db_uri: 'sqlite:///x': expected a PostgreSQL URI (SQLite is for --standalone only)",
         ),
+        (
+            {'db_uri': 'postgresql://me@host:port/x'},
+            "db_uri: 'postgresql://********@host:port/x': expected a URI such as postgresql://user:password@host/database",
+        ),
+        (
+            {'celery': {'broker': 'http://x'}},
+            "celery.broker: 'http://x': expected a URL such as amqp://user:password@host:5672/vhost",
+        ),
+        (
+            {'celery': {'broker': 'amqp://one;amqp://two:port'}},
+            "celery.broker: 'amqp://one;amqp://two:port': expected a URL such as amqp://user:password@host:5672/vhost",
+        ),
     ],
 )
 def test_fault_names_key_value_and_what_is_expected(asked, fault):
@@ -178,6 +190,11 @@ def test_prefix_of_wazo_auth_gets_its_slash():
     assert config.from_tree({'auth': {'prefix': 'api/auth'}}).auth.prefix == '/api/auth'
     assert config.from_tree({'auth': {'prefix': '/api/auth'}}).auth.prefix == '/api/auth'
     assert config.from_tree({'auth': {'prefix': None}}).auth.prefix is None
+
+
+@pytest.mark.parametrize('url', ['amqps://u:p@mq:5671/v', 'pyamqp://mq//', 'amqp://one;amqp://two:5673'])
+def test_every_way_to_rabbitmq_may_be_the_task_broker(url):
+    assert config.from_tree({'celery': {'broker': url}}).celery.broker == url
 
 
 def test_other_cors_keys_are_handed_on():
