@@ -75,6 +75,8 @@ class HttpServer:
         if settings.certificate and settings.private_key:
             logger.warning('TLS in the daemon is deprecated (rest_api.certificate): let nginx do it')
             self._server.ssl_adapter = _tls(settings.certificate, settings.private_key)
+        elif settings.certificate or settings.private_key:
+            logger.warning('rest_api.certificate and rest_api.private_key need each other: this is plain HTTP')
 
     @property
     def address(self) -> tuple[str, int]:

@@ -117,7 +117,10 @@ class TokenRenewer:
                 if not isinstance(details.get('token'), str):
                     raise requests.exceptions.InvalidJSONError('the answer has no token')
             except Exception as error:
-                logger.warning('No service token from wazo-auth (%s), trying again in %d s', _reason(error), delay)
+                logger.warning(
+                    'No service token from wazo-auth at %s (%s), trying again in %d s',
+                    self._client.base_url, _reason(error), delay,
+                )  # fmt: skip
                 self._stopping.wait(delay)
                 delay = min(delay * 2, LONGEST_DELAY_SECONDS)
                 continue

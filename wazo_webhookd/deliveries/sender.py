@@ -58,6 +58,7 @@ class Sender:
         self._channel: Any = None
         self._poll: Any = None
         self._declared = 0.0
+        self._place = ''
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name='sender', daemon=True)
@@ -101,7 +102,7 @@ class Sender:
                 self._hand_back()
                 self._disconnect()
                 log = logger.warning if failures == 1 else logger.debug
-                log('no task broker, trying again in %s s: %s', wait, error)
+                log('no task broker at %s, trying again in %s s: %s', self._place, wait, error)
                 with self._condition:
                     if not self._stopping:
                         self._condition.wait(wait)
@@ -121,6 +122,7 @@ class Sender:
         connection = self._app.connection_for_write(
             connect_timeout=CONNECT_SECONDS, transport_options={'write_timeout': WRITE_SECONDS}
         )
+        self._place = connection.host if connection.hostname else 'memory'
         try:
             connection.connect()
             channel = connection.default_channel

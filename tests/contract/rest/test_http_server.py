@@ -362,3 +362,10 @@ def test_a_certificate_that_cannot_be_used_is_named_at_start(rest, certificate, 
     config = from_tree({'rest_api': {'port': 0, **tls}})
     with pytest.raises(ConfigError, match=re.escape(fault)):
         HttpServer(config.rest_api, rest.app)
+
+
+@pytest.mark.parametrize('given', ['certificate', 'private_key'])
+def test_half_a_pair_of_certificate_and_key_is_said_to_be_no_tls(rest, caplog, given):
+    HttpServer(from_tree({'rest_api': {'port': 0, given: '/some/file.pem'}}).rest_api, rest.app)
+
+    assert 'this is plain HTTP' in caplog.text

@@ -26,6 +26,7 @@ class FakeTokens:
 
 class FakeClient:
     timeout = 1
+    base_url = 'http://auth.example.com:9497/0.1'
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -76,10 +77,11 @@ def test_a_token_is_renewed_at_four_fifths_of_its_life():
     assert client.set == ['one', 'two']
 
 
-def test_failures_are_repeated_ever_more_slowly():
+def test_failures_are_repeated_ever_more_slowly(caplog):
     _, renewer = run(*[requests.ConnectionError('no')] * 7)
 
     assert renewer.waits == [1, 2, 4, 8, 16, 32, 32]
+    assert 'http://auth.example.com:9497/0.1 (ConnectionError), trying again in 1 s' in caplog.messages[0]
 
 
 def test_a_success_resets_the_delay():

@@ -50,6 +50,8 @@ class Broker:
 
     def connection_for_write(self, **options: Any) -> Any:
         return SimpleNamespace(
+            hostname='mq.example.com',
+            host='mq.example.com:5672',
             connect=self._connect,
             default_channel=Channel(self),
             connection=None,
