@@ -454,10 +454,29 @@ def test_prefork_delivers_and_records(site: Site, dispatch: Dispatch) -> None:
 
     assert sorted(site.receiver.deliveries('/hook')) == sorted(uuids)
     assert {row[1:3] for row in rows} == {(1, 'success')}
+    until(lambda: all(f'attempt success: delivery={uuid}' in worker.output for uuid in uuids), what='a line for each')
     assert worker.stop(15) == 0
     until(
         lambda: site.query('SELECT count(*) FROM webhookd_process WHERE ended_at IS NULL') == [(0,)], what='all ended'
     )
+
+
+def test_prefork_children_hear_of_another_log_level(site: Site, dispatch: Dispatch) -> None:
+    worker = started(site, celery={'pool': 'prefork', 'worker_min': 1, 'worker_max': 1})
+    (child,) = worker.children()
+
+    def debugs() -> bool:
+        before = len(worker.output)
+        dispatch.ended(dispatch.send(dispatch.http('/hook')))
+        until(lambda: 'attempt success' in worker.output[before:], what='the attempt is logged')
+        return f'[{child.pid}] (DEBUG)' in worker.output[before:]
+
+    quiet = debugs()
+    site.write_config('worker', celery={'pool': 'prefork', 'worker_min': 1, 'worker_max': 1}, log_level='debug')
+    worker.send(signal.SIGHUP)
+    until(debugs, what='DEBUG lines of the child')
+
+    assert not quiet
 
 
 def test_worker_ends_with_its_daemon(site: Site) -> None:

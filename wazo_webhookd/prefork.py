@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from multiprocessing.sharedctypes import RawValue
 from typing import Any, Final
 from uuid import uuid4
 
@@ -55,6 +56,7 @@ class Parent:
         self._signals = 0
         self._ready = False
         self._pool_ended = threading.Event()
+        self._log_level = RawValue('i', logging.getLogger().level)
         self.life = str(uuid4())
         celery.configure(celery.app, config)
         self._database = Database.from_uri(
@@ -76,6 +78,8 @@ class Parent:
     def run(self) -> int:
         config = self._config
         celery.app.runtime = Children(config, self._services, self._manager.alive)
+        signals.setup_logging.connect(_leave_logging, weak=False)
+        signals.task_prerun.connect(self._follow_log_level, weak=False)
         signals.worker_process_init.connect(_on_child, weak=False)
         signals.worker_process_shutdown.connect(_on_child_ends, weak=False)
         self._database.dispose()  # no connection of the parent in its children
@@ -121,7 +125,16 @@ class Parent:
     def _read_again(self) -> None:
         self._manager.reloading()
         self._reload()
+        self._tell_log_level()
         self._manager.ready('working')
+
+    def _tell_log_level(self) -> None:
+        self._log_level.value = logging.getLogger().level
+
+    def _follow_log_level(self, **_: Any) -> None:
+        """In a child, before each attempt: log as the parent does by now."""
+        if logging.getLogger().level != self._log_level.value:
+            logging.getLogger().setLevel(self._log_level.value)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self._signals += 1
@@ -143,6 +156,7 @@ class Parent:
         with contextlib.suppress(OSError):
             while said := line.recv(64):
                 obey(said, self._reload)
+                self._tell_log_level()
         self._leave(STOPPED)
 
     def _on_misfit(self, misfit: Exception) -> None:
@@ -186,6 +200,10 @@ class Children:
         runtime.recorder.start()
         runtime.keeper.start()
         return runtime
+
+
+def _leave_logging(**_: Any) -> None:
+    """Celery sets logging up anew in each child, unless somebody listens to this signal."""
 
 
 def _on_child(**_: Any) -> None:
