@@ -79,7 +79,8 @@ class Bench:
         self._loading = False
         self._http = EgressClient(self._settings.egress)
         self._schedule = Schedule.from_config(self._settings)
-        self._services = Services(self._settings, ())
+        self._services = Services(SimpleNamespace(enabled_services={}), ())
+        self._name = ''
         self._bus = _Bus()
         self._status = StatusAggregator()
         self._publisher = _Publisher(self._settings.uuid, self._settings.bus)
@@ -209,6 +210,8 @@ class Bench:
     # -- parts -------------------------------------------------------------------------------------
 
     def _wish(self, event: str, config: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Subscription:
+        if not self._name:
+            raise AssertionError('no service to deliver with: call webhookd.load(…) first')
         given = {'name': 'test', 'service': self._name, 'events': [event], 'config': dict(config or {}), **more}
         tenant = given.pop('owner_tenant_uuid', TENANT)
         loaded: dict[str, Any] = rest_schema.Subscription().load(given)

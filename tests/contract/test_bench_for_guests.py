@@ -213,3 +213,17 @@ def test_resources_of_plugins_answer(webhookd):
 
     assert webhookd.rest.get('/1.0/door').json == {'door': 'open'}
     assert webhookd.rest.get('/1.0/door', headers={'X-Auth-Token': 'wrong'}).status_code == 401
+
+
+def test_it_warns_of_nothing_before_something_is_loaded(webhookd, caplog):
+    assert caplog.get_records('setup') == []
+
+
+def test_delivering_with_nothing_loaded_says_what_to_do(webhookd):
+    with pytest.raises(AssertionError, match=r'call webhookd\.load'):
+        webhookd.deliver('anything')
+
+
+def test_mapping_is_no_event_to_publish(webhookd):
+    with pytest.raises(TypeError, match='an event is an object'):
+        webhookd.dependencies['bus_publisher'].publish({'name': 'door_ringing', 'data': {}})

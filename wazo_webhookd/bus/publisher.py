@@ -82,6 +82,8 @@ class BusPublisher:
     def _built(
         self, event: Any, headers: Mapping[str, Any] | None, routing_key: str | None, payload: Any
     ) -> events.PlatformEvent:
+        if isinstance(event, Mapping):
+            raise TypeError('an event is an object with a name and its content (or marshal()), not a mapping')
         key = routing_key if routing_key is not None else getattr(event, 'routing_key', None) or ''
         own = _headers_of(event)
         return events.build(
