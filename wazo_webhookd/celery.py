@@ -75,7 +75,7 @@ def configure(application: Celery, config: Config, *, standalone: bool = False) 
     queue: Any = Queue
     names = (settings.queue_name, suspects_queue(settings.queue_name))
     application.conf.update(
-        broker_url='memory://' if standalone else settings.broker,
+        broker_url='memory://localhost//' if standalone else settings.broker,
         broker_transport=READS_AHEAD if settings.broker.startswith('amqp://') and not standalone else None,
         broker_transport_options={'polling_interval': MEMORY_POLLING_SECONDS} if standalone else {},
         broker_heartbeat=None if standalone else HEARTBEAT_SECONDS,

@@ -20,7 +20,10 @@ from wazo_webhookd.exceptions import WebhookdError
 from wazo_webhookd.journald import JournalHandler, goes_to_journal
 from wazo_webhookd.masking import MASK, is_secret_name, masked_text
 
-CAPPED: Final = ('Flask-Cors', 'urllib3', 'amqp', 'kombu', 'stevedore', 'asyncio', 'httpx', 'httpcore', 'hpack')
+CAPPED: Final = (
+    *('Flask-Cors', 'urllib3', 'amqp', 'kombu', 'stevedore', 'asyncio', 'httpx', 'httpcore', 'hpack'),
+    'alembic.runtime.plugins',
+)
 """Loggers of libraries that are heard from WARNING upwards only, whatever the level."""
 
 IDENTIFIER: Final = 'wazo-webhookd'
@@ -30,7 +33,8 @@ _FORMAT = '%(asctime)s [%(process)d] (%(levelname)s) (%(name)s): %(message)s'
 _NAMED = re.compile(
     r"""(?ix)
     (?P<start> [\w-]*(?:token|password|secret|service_key|api_key|authorization) (?P<named>['"]?) (?P<sign>\s*[:=]\s*) )
-    (?: (?P<quote>b?(?P<mark>['"])) (?P<quoted>.+?) (?P=mark) | (?P<bare>(?:(?:basic|bearer)\s+)?[^\s'",;&)}\]]+) )"""
+    (?: (?P<quote>b?(?P<mark>['"])) (?P<quoted>.+?) (?P=mark)
+      | (?P<bare>(?!\{")(?:(?:basic|bearer)\s+)?[^\s'",;&)}\]]+) )"""
 )
 _WORTH_A_LOOK: Final = ('token', 'password', 'secret', 'service_key', 'api_key', 'authorization')
 _NO_SECRETS = frozenset({'none', 'null', 'true', 'false', MASK, '<hidden>'})

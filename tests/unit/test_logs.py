@@ -39,6 +39,7 @@ def test_token_never_gets_into_a_line(line):
         'token renewed',
         'Subscription 5b1f6c5e-3f0f-4e5b-9d55-0c4c5a9d7f11 created',
         'service_token: None',
+        '{"service_token": {"status": "ok"}, "database": {"status": "ok"}}',
         'GET http://localhost:9300/1.0/subscriptions?limit=5 200',
     ],
 )
