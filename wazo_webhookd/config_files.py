@@ -42,7 +42,7 @@ def read_directory(path: Path, say: Say) -> Tree:
         return {}
     tree: Tree = {}
     for name in names:
-        text = _text(path / name, say)
+        text = _text(path / name, lambda fault: say(f'{fault} (file skipped)'))
         if text is not None:
             try:
                 tree = merge(tree, _parse(path / name, text))

@@ -85,12 +85,16 @@ def test_check_config_notices_slips_and_unusable_files(file, tmp_path):
     slip = run('--check-config', '-c', file('celry: {}'))
     (tmp_path / 'conf.d' / 'a.yml').write_text('a: [')
     skipped = run('--check-config', '-c', file())
+    (tmp_path / 'conf.d' / 'a.yml').unlink()
+    (tmp_path / 'conf.d' / 'a.yml').symlink_to('/no/such/file.yml')
+    dangling = run('--check-config', '-c', file())
     absent = run('--check-config', '-c', '/no/such/file.yml')
 
     assert slip.returncode == 0
     assert 'did you mean celery?' in slip.stderr
-    assert skipped.returncode == absent.returncode == 1
+    assert skipped.returncode == dangling.returncode == absent.returncode == 1
     assert 'file skipped' in skipped.stderr
+    assert 'a.yml: cannot read this file: No such file or directory (file skipped)' in dangling.stderr
     assert '/no/such/file.yml: cannot read this file' in absent.stderr
 
 
