@@ -138,6 +138,25 @@ def test_second_one_on_the_same_data_is_refused(alone: Site) -> None:
     assert 'Traceback' not in done.stderr
 
 
+def test_damaged_database_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / 'webhookd.sqlite').write_text('no database')
+    command = [str(COMMANDS / 'wazo-webhookd'), '--standalone', '--data-dir', str(tmp_path), '--port', '0']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert f'--data-dir: {tmp_path / "webhookd.sqlite"}: file is not a database' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_demonstration_names_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    command = [str(COMMANDS / 'wazo-webhookd-demo'), '--once', '--data-dir', str(tmp_path / 'file')]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == f'wazo-webhookd-demo: --data-dir: {tmp_path / "file"}: File exists\n'
+
+
 def test_demonstration_shows_the_request_and_ends() -> None:
     done = subprocess.run(
         [str(COMMANDS / 'wazo-webhookd-demo'), '--once'], capture_output=True, text=True, timeout=60, check=False

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from sqlalchemy.exc import DatabaseError
+
 from wazo_webhookd import __version__, celery
 from wazo_webhookd.auth import auth_verifier
 from wazo_webhookd.auth.master_tenant import MasterTenant
@@ -68,7 +70,13 @@ class Standalone(Controller):
         celery.configure(celery.app, self.config, standalone=True)
 
     def make_database(self) -> Database:
-        schema.upgrade(self.config.db_uri)
+        """Raises ConfigError when the file is damaged, or none of SQLite's."""
+        try:
+            schema.upgrade(self.config.db_uri)
+        except DatabaseError as error:
+            file = self._folder / 'webhookd.sqlite'
+            fault = f'{file}: {error.orig}: put a backup in its place, or name another directory'
+            raise ConfigError([f'--data-dir: {fault}']) from error
         return super().make_database()
 
     def make_auth(self) -> None:

@@ -187,7 +187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = None if asked.data_dir else tempfile.mkdtemp(prefix='wazo-webhookd-demo-')
     folder = Path(asked.data_dir or temporary or '').absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f'wazo-webhookd-demo: --data-dir: {folder}: {error.strerror}', file=sys.stderr)
+        return 1
     receiver = Receiver()
     standalone = None
     delivered = False
