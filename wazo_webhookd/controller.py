@@ -52,6 +52,7 @@ from wazo_webhookd.status_components import (
     component,
     database_component,
     database_probe,
+    services_component,
     task_workers_component,
 )
 from wazo_webhookd.subscriptions.catalog import Catalog
@@ -164,6 +165,7 @@ class Controller:
         self.service = SubscriptionService(config.tree)
         self.master_tenant.subscribe(self._remember_master_tenant)
         self.services = Services(config)
+        self.status.add_provider(services_component(lambda: self.services.broken))
         self.make_deliveries()
         self.make_bus()
         self.load_guests()

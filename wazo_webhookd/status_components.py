@@ -134,6 +134,17 @@ class TaskBrokerComponent:
         return True
 
 
+def services_component(broken: Callable[[], Mapping[str, str]]) -> Callable[[Status], None]:
+    """There only while an enabled service cannot be used: ``broken`` says why, by name."""
+
+    def provide_status(status: Status) -> None:
+        reasons = broken()
+        if reasons:
+            status['services'].update(status='fail', broken=dict(reasons))
+
+    return provide_status
+
+
 def component(name: str, words: Callable[[], Mapping[str, Any]]) -> Callable[[Status], None]:
     """What ``words()`` says, as component ``name``."""
 
