@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from integration_tests.faults.run import Run
-from integration_tests.support.receiver import Answer
+from integration_tests.support.receiver import Answer, Received
 from integration_tests.support.site import Site
 from integration_tests.support.until import until
 
 WAYS = {'short': ['segmentation fault'], 'full': ['segmentation fault', 'killed', 'abort', 'exit']}
+DELAY = 1.2
+NOTICED = 1.5
+"""Seconds within which the end of a worker's life is written down."""
+
+ENDS = "SELECT extract(epoch FROM ended_at)::float FROM webhookd_process WHERE kind = 'worker' AND ended_at IS NOT NULL"
 STATES = 'SELECT state, count(*) FROM webhookd_delivery WHERE subscription_uuid <> ALL(%s) GROUP BY state'
 
 
@@ -35,9 +41,9 @@ def deadly_deliveries(site: Site, size: str) -> None:
 
         deadly |= {how: create(how) for how in WAYS[size]}
         innocent = create('1.5')
-        names = run.crowd(rest, 8, always=Answer(delay=1.2))
+        names = run.crowd(rest, 8, always=Answer(delay=DELAY))
         began = time.monotonic()
-        load = run.publish(100, 20, names)
+        load = run.publish(100 if size == 'short' else 800, 20, names)
         load.at(20)
         rest.send('go', {'number': -1})
         until(lambda: all(ended(uuid, 'error') for uuid in deadly.values()), 300, every=0.3, what='they are given up')
@@ -51,3 +57,18 @@ def deadly_deliveries(site: Site, size: str) -> None:
             assert row['status'] == 'error'
             assert row['detail']['error'] == delivery['reason']
         run.finish(60, deaths=False)
+
+        ends = [float(at) for (at,) in site.query(ENDS)]
+        for request in interrupted(run.requests()):
+            assert any(0 <= end - request.at <= DELAY + NOTICED for end in ends), f'no worker died under {request}'
+
+
+def interrupted(requests: Iterable[Received]) -> list[Received]:
+    """Those whose deliveries came again later."""
+    last: dict[str, Received] = {}
+    again: list[Received] = []
+    for request in sorted(requests, key=lambda request: request.at):
+        if request.delivery in last:
+            again.append(last[request.delivery])
+        last[request.delivery] = request
+    return again

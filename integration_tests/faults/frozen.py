@@ -28,17 +28,19 @@ def frozen(program: Program, seconds: float) -> None:
 
 def worker_frozen(site: Site, size: str) -> None:
     """Its attempts are made by the other one; what it sent before it froze may come twice."""
-    events, seconds, pace = (100, 20, 20) if size == 'short' else (500, 60, 8)
+    events, seconds, pace = (100, 20, 20) if size == 'short' else (500, 60, 6)
     with Run(f'worker frozen for {seconds} s', size, site) as run:
         daemon = site.daemon(celery={'start_workers': False, 'hands': 32})
         workers = [site.worker(f'worker-{number}') for number in range(2)]
         names = run.crowd(daemon.ready().rest, 12, always=Answer(delay=2.5 if size == 'short' else 3.0))
         load = run.publish(events, pace, names)
-        load.at(run.moments(1, first=0.4, last=0.6)[0])
+        first, last = (0.4, 0.6) if size == 'short' else (0.1, 0.2)
+        load.at(run.moments(1, first=first, last=last)[0])
         until(lambda: site.query('SELECT 1 FROM webhookd_delivery WHERE held_by IS NOT NULL'), 20)
         victim = run.chance.choice(workers)
         run.freeze(psutil.Process(victim.pid))
         frozen(victim, seconds)
+        assert size == 'short' or len(load.sent) < events, 'it goes on under load'
         run.finish(150)
 
         assert all(worker.alive() for worker in workers)
@@ -46,7 +48,7 @@ def worker_frozen(site: Site, size: str) -> None:
 
 def admitting_daemon_frozen(site: Site, size: str) -> None:
     """Another one takes over; the first wakes up and changes nothing."""
-    events, seconds, pace = (200, 25, 20) if size == 'short' else (1000, 60, 20)
+    events, seconds, pace = (200, 25, 20) if size == 'short' else (1000, 60, 12)
     with Run(f'admitting daemon frozen for {seconds} s', size, site) as run:
         site.receiver.answer('/x', *delays(run.chance, events, 0.1, 1.4))
         site.configure(celery={'start_workers': False, 'hands': 32})
@@ -56,12 +58,13 @@ def admitting_daemon_frozen(site: Site, size: str) -> None:
         worker = site.worker()
         second.ready().rest.subscribe(site.receiver.url('/x'), ['tick'])
         load = run.publish(events, pace)
-        load.at(run.moments(1, first=0.1, last=0.5)[0])
+        load.at(run.moments(1, first=0.1, last=0.5 if size == 'short' else 0.2)[0])
         first.freeze()
         frozen_at = time.monotonic()
         until(lambda: site.query(ADMITS) == [(second.pid,)], 40, every=0.2, what='the second daemon takes over')
         taken_over = time.monotonic() - frozen_at
         frozen(first, seconds - taken_over)
+        assert size == 'short' or len(load.sent) < events, 'it goes on under load'
         row = run.finish(150)
 
         print(f'taken over after {taken_over:.1f} s')
