@@ -104,6 +104,12 @@ class Run(ExitStack):
         events = self.loaded.events
         return sorted(self.chance.sample(range(int(events * first), int(events * last)), count))
 
+    def amid_deliveries(self) -> None:
+        """Wait until something is delivered from now on, and a random moment longer."""
+        came = len(self.requests())
+        until(lambda: len(self.requests()) > came, 60, what='something is delivered')
+        time.sleep(self.chance.random() / 2)
+
     @property
     def loaded(self) -> Load:
         assert self.load is not None, 'nothing was sent yet'

@@ -38,15 +38,16 @@ def test_worker_killed(site: Site, size: str) -> None:
 
 
 def test_daemon_killed(site: Site, size: str) -> None:
-    events, kills = (200, 2) if size == 'short' else (2000, 20)
+    events, kills, pace = (200, 2, 40) if size == 'short' else (2000, 20, 15)
     with Run(f'kill -9 daemon, {kills} times', size, site) as run:
         site.receiver.answer('/x', *delays(run.chance, events, 0.1, 0.5))
         daemon = site.daemon(celery={'processes': 2, 'hands': 16}).ready()
         daemon.rest.subscribe(site.receiver.url('/x'), ['tick'])
-        load = run.publish(events, 40)
+        load = run.publish(events, pace)
         orphaned: list[psutil.Process] = []
         for count, number in enumerate(run.moments(kills)):
             load.at(number)
+            run.amid_deliveries()
             orphaned += (workers := daemon.workers())
             run.look(*workers)
             daemon.kill()
