@@ -182,6 +182,7 @@ def test_other_ways_of_being_a_service(site: Site, guests: Guests) -> None:
     services = daemon.rest.get('/subscriptions/services')['services']
     assert {'by-class', 'by-instance', 'by-task', 'both-ways', 'listener', 'owner', 'http'} <= set(services)
     assert 'broken' not in services
+    assert 'failed to load' in daemon.rest.status()['services']['broken']['broken']
     for named in ('service broken (guests.services:Broken) failed to load', 'plugin broken-room', 'not-there'):
         assert named in daemon.output
     assert 'celery task module broken-tasks' in daemon.output
