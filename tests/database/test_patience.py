@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -114,3 +115,45 @@ def test_a_connection_that_took_long_to_fail_is_not_tried_by_everybody(far: Data
     wire.let_pass()
     time.sleep(session_module.SLOW_SECONDS)
     assert ask(far) == 1
+
+
+@pytest.fixture
+def patient(far: Database, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """One that lets statements take long, and soon asks whether the server is there."""
+    monkeypatch.setattr(patience_module, 'DOUBT_SECONDS', 0.3)
+    monkeypatch.setattr(session_module, 'ASK_SECONDS', 2)
+    database = Database.from_uri(far.engine.url.render_as_string(hide_password=False), statement_seconds=60)
+    yield database
+    wire.let_pass()
+    database.dispose()
+
+
+def test_a_server_that_answers_nobody_is_given_up_long_before_a_slow_statement(patient: Database, wire: Wire) -> None:
+    assert ask(patient) == 1
+    wire.hold()
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        ask(patient)
+    assert time.monotonic() - started < 5
+    wire.let_pass()
+
+    assert ask(patient) == 1
+
+
+def test_a_slow_statement_of_a_server_that_answers_others_is_left_alone(patient: Database) -> None:
+    with patient.reading() as connection:
+        connection.exec_driver_sql('SELECT pg_sleep(2)')
+
+
+def test_a_refused_connection_is_an_answer(patient: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        refused.append(more)
+        raise psycopg2.OperationalError('FATAL: sorry, too many clients already')
+
+    refused: list[object] = []
+    assert ask(patient) == 1
+    monkeypatch.setattr(psycopg2, 'connect', refuse)
+    with patient.reading() as connection:
+        connection.exec_driver_sql('SELECT pg_sleep(1)')
+
+    assert refused

@@ -13,18 +13,22 @@ from typing import Any, Final
 from sqlalchemy import Engine
 
 LOOK_SECONDS: Final = 1.0
+DOUBT_SECONDS: Final = 2.0
+"""How long a statement waits before the server is asked whether it is there at all."""
+
 _WAITS: Final = ('do_execute', 'do_execute_no_params', 'do_executemany', 'do_commit', 'do_rollback')
 
 
 class Patience:
     """Watches the statements of an engine of psycopg2; the library itself waits without end.
 
-    A statement that is cut raises what a lost connection raises. ``close`` ends the thread, the next statement starts
-    another.
+    A statement is cut after ``seconds``, and long before when ``says_nothing()``: the server answers nobody. It raises
+    what a lost connection raises. ``close`` ends the thread, the next statement starts another.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, says_nothing: Callable[[], bool]) -> None:
         self._seconds = seconds
+        self._says_nothing = says_nothing
         self._waiting: dict[int, tuple[float, Any]] = {}
         self._closed = threading.Event()
         self._starting = threading.Lock()
@@ -60,15 +64,25 @@ class Patience:
                 self._thread.start()
 
     def _look(self, closed: threading.Event) -> None:
+        asked_at = 0.0
         while not closed.wait(LOOK_SECONDS):
-            limit = time.monotonic() - self._seconds
-            for since, asked in list(self._waiting.values()):
-                if since < limit:
-                    _cut(asked if hasattr(asked, 'fileno') else asked.connection)
+            for asked in self._waiting_for(self._seconds):
+                _cut(asked)
+            if time.monotonic() - asked_at > DOUBT_SECONDS and self._waiting_for(DOUBT_SECONDS):
+                asked_at = time.monotonic()
+                if self._says_nothing():
+                    for asked in self._waiting_for(DOUBT_SECONDS):
+                        _cut(asked)
         self._thread = None
 
+    def _waiting_for(self, seconds: float) -> list[Any]:
+        limit = time.monotonic() - seconds
+        return [asked for since, asked in list(self._waiting.values()) if since < limit]
 
-def _cut(connection: Any) -> None:
-    """Whoever waits on the connection hears that it is lost."""
-    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
+
+def _cut(asked: Any) -> None:
+    """Whoever waits on the connection, or on that of this cursor, hears that it is lost."""
+    with suppress(Exception):
+        connection = asked if hasattr(asked, 'fileno') else asked.connection
+        with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)

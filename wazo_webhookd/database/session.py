@@ -23,6 +23,9 @@ from .trouble import first_line, is_unavailable, readable
 CONNECT_SECONDS: Final = 5
 """How long opening a connection may take."""
 
+ASK_SECONDS: Final = 3
+"""How long a server that lets a statement wait may take to answer a new connection, to be believed to be there."""
+
 SILENCE_SECONDS: Final = 15
 """A server that acknowledges nothing for this long counts as lost."""
 
@@ -63,18 +66,16 @@ class Database:
     ) -> Database:
         """``uri``: ``postgresql://…`` (psycopg2) or ``sqlite:////absolute/file``; parameters in it win over ours.
 
-        ``statement_seconds``: a PostgreSQL that takes longer over a statement counts as lost.
+        ``statement_seconds``: a PostgreSQL that takes longer over a statement counts as lost; one that answers nobody
+        meanwhile counts as lost after some seconds.
         """
         url = make_url(uri)
         if url.get_backend_name() == 'sqlite':
             return cls(_sqlite_engine(url, pool_size), is_sqlite=True)
-        patience = None if statement_seconds is None else Patience(statement_seconds)
-        database = cls(_postgresql_engine(url, pool_size, application_name, patience), is_sqlite=False)
+        engine = _postgresql_engine(url, pool_size, application_name, statement_seconds)
+        database = cls(engine, is_sqlite=False)
         database.quick = QuickReads(
-            lambda: database.own_connection(autocommit=True),
-            database.engine.dialect.do_execute,
-            pool_size,
-            IDLE_SECONDS,
+            lambda: database.own_connection(autocommit=True), engine.dialect.do_execute, pool_size, IDLE_SECONDS
         )
         return database
 
@@ -167,7 +168,7 @@ class Database:
                 raise
 
 
-def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience: Patience | None) -> Engine:
+def _postgresql_engine(url: URL, pool_size: int, application_name: str, statement_seconds: float | None) -> Engine:
     if url.drivername in ('postgresql', 'postgres'):
         url = url.set(drivername='postgresql+psycopg2')
     arguments: dict[str, Any] = {
@@ -192,7 +193,8 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str, patience
         executemany_mode='values_plus_batch',
     )
     ask = _ask
-    if patience is not None:
+    if statement_seconds is not None:
+        patience = Patience(statement_seconds, lambda: _says_nothing(engine, arguments))
         patience.watch(engine)
         event.listen(engine, 'engine_disposed', lambda _: patience.close())
         ask = patience.limited(_ask)
@@ -236,6 +238,18 @@ def _ask(dbapi_connection: Any) -> None:
     with dbapi_connection.cursor() as cursor:
         cursor.execute('SELECT 1')
     dbapi_connection.rollback()
+
+
+def _says_nothing(engine: Engine, arguments: dict[str, Any]) -> bool:
+    """Does the server leave a new connection without any answer? A refusal is one."""
+    driver: Any = engine.dialect.dbapi
+    positional, named = engine.dialect.create_connect_args(engine.url)
+    started = time.monotonic()
+    try:
+        driver.connect(*positional, **{**named, **arguments, 'connect_timeout': ASK_SECONDS}).close()
+    except driver.Error:
+        return time.monotonic() - started > ASK_SECONDS / 2  # the client library counts in whole seconds
+    return False
 
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
