@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +25,7 @@ from wazo_webhookd.bus.inert import InertBusPublisher, LocalBus
 from wazo_webhookd.bus.outbox import ConfirmedChannel, OutboxSender
 from wazo_webhookd.bus.publisher import BusPublisher
 from wazo_webhookd.config import Config
-from wazo_webhookd.database import facts, processes, schema
+from wazo_webhookd.database import schema
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.deliveries.admitter import Admitter
 from wazo_webhookd.deliveries.desk import Desk
@@ -61,6 +60,8 @@ from wazo_webhookd.subscriptions.feed import Change, ChangeListener, feed
 from wazo_webhookd.subscriptions.service import SubscriptionService
 from wazo_webhookd.supervisor import Supervisor
 from wazo_webhookd.systemd import Manager, Watchdog
+from wazo_webhookd.tenant_memory import TenantMemory
+from wazo_webhookd.worker_deaths import WorkerDeaths
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Controller:
         self.stop = Stop(on_hurry=self._hurry, on_hangup=self._on_hangup if reread is not None else None)
         self.status = StatusAggregator()
         self.catalog = Catalog()
+        self.worker_deaths = WorkerDeaths()
         self.set_debug_of_workers: Callable[[bool], object] = lambda debug: None
         self._undo = ExitStack()
         self._loading = threading.local()
@@ -150,6 +152,7 @@ class Controller:
         self.database = self.make_database()
         self.database_answers = database_probe(self.database)
         self._undo.callback(self.database.dispose)
+        self.worker_deaths.attach(self.database)
         self._check_schema()
         self.make_auth()
         self.status.add_provider(self.master_tenant.provide_status)
@@ -163,7 +166,8 @@ class Controller:
         self._undo.callback(feed.detach)
         feed.observe(self.catalog.on_change)
         self.service = SubscriptionService(config.tree)
-        self.master_tenant.subscribe(self._remember_master_tenant)
+        self.tenant_memory = TenantMemory(self.database, self.service, self.master_tenant, self._do_later)
+        self.master_tenant.subscribe(self.tenant_memory.write_down)
         self.services = Services(config)
         self.status.add_provider(services_component(lambda: self.services.broken))
         self.make_deliveries()
@@ -174,7 +178,7 @@ class Controller:
     def make_workers(self) -> None:
         """Start the workers before any socket or engine of the daemon exists."""
         celery.configure(celery.app, self.config)
-        self.workers = supervisor = Supervisor(self.config, on_death=self._on_worker_death)
+        self.workers = supervisor = Supervisor(self.config, on_death=self.worker_deaths.report)
         supervisor.start()
         self.set_debug_of_workers = supervisor.set_debug
         self.reload.subscribe(lambda config: supervisor.reload())
@@ -295,7 +299,7 @@ class Controller:
         self.status.add_provider(task_workers_component(self.database, self.database_answers))
         self.status.add_provider(TaskBrokerComponent(celery.app).provide_status)
         admit_now = self.admitter.wake  # who has no life cannot admit, and looks again after seconds
-        self.start_housekeeper([admit_now, self._recall_master_tenant, self._load_late_guests])
+        self.start_housekeeper([admit_now, self.tenant_memory.recall, self._load_late_guests])
         self.start_outbox()
         self.start_deliveries()
         self.start_listening()
@@ -383,21 +387,6 @@ class Controller:
         self.reload()
         self.manager.ready(self.sentence())
 
-    def _on_worker_death(self, pid: int, code: int) -> None:
-        """On the thread of the supervisor, which shall not wait for the database."""
-        threading.Thread(target=self._end_life_of, args=(pid,), name='worker-death', daemon=True).start()
-
-    def _end_life_of(self, pid: int) -> None:
-        """What a dead worker held can be given to others now."""
-        if not hasattr(self, 'database'):
-            return
-        try:
-            with self.database.transaction() as connection:
-                processes.end_worker(connection, socket.gethostname(), pid)
-                processes.tell_hands(connection)
-        except DatabaseUnavailable:
-            logger.debug('the end of worker %d is noticed by its silence', pid)
-
     def _on_session_deleted(self, body: Mapping[str, Any]) -> None:
         data = body.get('data')
         session_uuid = data.get('uuid') if isinstance(data, Mapping) else None
@@ -408,22 +397,10 @@ class Controller:
         auth_verifier.forget_session(str(payload.get('uuid')))
         self.renewer.session_deleted(str(payload.get('uuid')))
 
-    def _remember_master_tenant(self, uuid: str) -> None:
-        try:
-            self.service.remember_master_tenant(uuid)
-        except DatabaseUnavailable:
-            logger.info('the master tenant is written down when the database is there')
-            if self.housekeeper is not None:  # else its first errand is to recall it
-                self.housekeeper.do_later(self._recall_master_tenant)
-
-    def _recall_master_tenant(self) -> None:
-        """First contact with the database: what an earlier run knew, or what this one learnt meanwhile."""
-        with self.database.reading() as connection:
-            _, known = facts.get(connection, 'master_tenant')
-        if self.master_tenant.confirmed is not None:
-            self.service.remember_master_tenant(self.master_tenant.confirmed)
-        elif known:
-            self.master_tenant.remember(known)
+    def _do_later(self, errand: Callable[[], None]) -> None:
+        """Once the database answers; what first contact with it brings needs no saying."""
+        if self.housekeeper is not None:
+            self.housekeeper.do_later(errand)
 
     def _load_late_guests(self) -> None:
         with self._load():
