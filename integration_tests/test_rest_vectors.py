@@ -12,7 +12,7 @@ import yaml
 from integration_tests.support.auth_double import SERVICE, SERVICE_ACL
 from integration_tests.support.site import Daemon, Site
 from tests.contract.rest.conftest import MASTER, OTHER, TENANT, USER
-from tests.contract.rest.test_vectors import LOGS, OTHERS, POSTS, Vector, check
+from tests.contract.rest.vectors import LOGS, OTHERS, POSTS, Vector, check
 
 BODY = {'name': 'n', 'service': 'http', 'config': {'url': 'http://x', 'method': 'get'}, 'events': ['a']}
 

@@ -1,5 +1,7 @@
 """Whose subscriptions a caller sees and changes (rest.md 1.9, 1.10, 2.4 and appendix B)."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from wazo_webhookd.auth.errors import UnknownToken
@@ -35,13 +37,23 @@ def test_the_header_names_the_tenant_to_act_in(rest):
 
 
 def test_single_subscriptions_are_visible_from_above_and_not_from_beside(rest):
-    uuid = rest.create('tenant')['uuid']
-    for token, status in (('master', 200), ('tenant', 200), ('other', 404)):
-        assert rest.call('GET', f'/subscriptions/{uuid}', token=token).status_code == status
-        assert rest.call('GET', f'/subscriptions/{uuid}/logs', token=token).status_code == status
-        assert rest.call('PUT', f'/subscriptions/{uuid}', token=token, json=BODY).status_code == status
-    assert rest.call('DELETE', f'/subscriptions/{uuid}', token='other').status_code == 404
-    assert rest.call('DELETE', f'/subscriptions/{uuid}', token='master').status_code == 204
+    created = rest.create('tenant')
+    path = f'/subscriptions/{created["uuid"]}'
+    for token, tenant, status in (
+        ('master', None, 200),
+        ('master', TENANT, 200),
+        ('tenant', None, 200),
+        ('other', None, 404),
+        ('master', OTHER, 404),
+    ):
+        who = {'token': token, 'headers': {'Wazo-Tenant': tenant} if tenant else {}}
+        assert rest.call('GET', path, **who).status_code == status
+        assert rest.call('GET', f'{path}/logs', **who).status_code == status
+        changed = rest.call('PUT', path, json=BODY, **who)
+        assert changed.status_code == status
+        assert status == 404 or changed.json == created
+        assert status == 200 or rest.call('DELETE', path, **who).status_code == 404
+    assert rest.call('DELETE', path, token='master').status_code == 204
 
 
 def test_an_empty_list_of_tenants_shows_nothing(rest):
@@ -59,11 +71,21 @@ def test_a_uuid_in_capitals_is_the_same_uuid(rest):
     assert rest.call('GET', f'/subscriptions/{uuid.upper()}').json['uuid'] == uuid
 
 
-@pytest.mark.parametrize('uuid', ['nope', '%00', 'a%00b', 'x' * 5000, '%F0%9F%98%80', "'; drop table--", '...'])
-def test_what_is_no_uuid_is_not_found(rest, uuid):
-    assert rest.call('GET', f'/subscriptions/{uuid}').status_code == 404
+@pytest.mark.parametrize(
+    'uuid',
+    [
+        'nope', SOMEBODY, SOMEBODY.upper(), 'services2', '%00', 'a%00b', 'x' * 5000, '%F0%9F%98%80', "'; drop table--",
+        'a.b', '...',
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_not_found(rest, uuid):
+    shown = unquote(uuid)
+    for method in ('GET', 'PUT', 'DELETE'):
+        answer = rest.call(method, f'/subscriptions/{uuid}', json=BODY)
+        assert (answer.status_code, answer.json['error_id']) == (404, 'no-such-subscription')
+        assert answer.json['message'] == f'No such subscription: {shown}'
+        assert answer.json['details'] == {'subscription_uuid': shown}
     assert rest.call('GET', f'/deliveries/{uuid}').status_code == 404
-    assert rest.call('DELETE', f'/subscriptions/{uuid}').status_code == 404
 
 
 def test_an_admin_put_keeps_tenant_and_unnamed_owner(rest):
@@ -71,9 +93,8 @@ def test_an_admin_put_keeps_tenant_and_unnamed_owner(rest):
     path = f'/subscriptions/{created["uuid"]}'
     changed = rest.call('PUT', path, json=BODY | {'name': 'new'}).json
 
-    assert changed['owner_tenant_uuid'] == TENANT
-    assert changed['owner_user_uuid'] == USER
-    assert changed['metadata'] == {}
+    assert (changed['owner_tenant_uuid'], changed['owner_user_uuid']) == (TENANT, USER)
+    assert changed == created | {'name': 'new', 'metadata': {}, 'events_user_uuid': None, 'events_wazo_uuid': None}
     assert rest.call('PUT', path, json=BODY | {'owner_user_uuid': None}).json['owner_user_uuid'] is None
 
 
@@ -100,6 +121,8 @@ def test_a_users_subscription_is_forced_from_the_token(rest):
     assert created['owner_tenant_uuid'] == TENANT
     assert len(created) == 10
     assert listed(rest, 'tenant', path='/users/me/subscriptions') == {created['uuid']}
+    elsewhere = {'Wazo-Tenant': OTHER}
+    assert rest.call('GET', '/users/me/subscriptions', token='tenant', headers=elsewhere).status_code == 401
 
 
 def test_a_user_changes_what_is_wished_and_not_whose_it_is(rest):
@@ -111,6 +134,7 @@ def test_a_user_changes_what_is_wished_and_not_whose_it_is(rest):
     assert changed == created | {'events': ['b'], 'metadata': {}}
     assert rest.call('GET', path, token='tenant').json == changed
     assert rest.call('DELETE', path, token='tenant').status_code == 204
+    assert rest.call('GET', path, token='tenant').status_code == 404
 
 
 def test_a_user_sees_neither_unowned_nor_others_subscriptions(rest):
@@ -134,10 +158,14 @@ def test_a_users_list_is_searched_by_metadata(rest):
 
 
 @pytest.mark.parametrize(
-    ('method', 'path'), [('GET', ''), ('POST', ''), ('GET', '/u'), ('PUT', '/u'), ('DELETE', '/u')]
+    ('method', 'path'), [('GET', ''), ('POST', ''), ('GET', '/{}'), ('PUT', '/{}'), ('DELETE', '/{}')]
 )
 def test_a_token_of_no_user_shows_and_changes_nothing(rest, method, path):
-    response = rest.call(method, f'/users/me/subscriptions{path}', token='other', json=BODY)
+    theirs = rest.create('other', owner_user_uuid=USER)
+    path = f'/users/me/subscriptions{path.format(theirs["uuid"])}'
+    response = rest.call(method, path, token='other', json=BODY | {'name': 'new'})
+
+    assert [found.to_dict() for found in rest.house.service.list()] == [theirs]
 
     assert response.status_code == 400
     assert response.json['error_id'] == 'token-with-user-uuid-required'
