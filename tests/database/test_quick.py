@@ -83,6 +83,18 @@ def test_a_connection_lost_while_reading_is_absence(postgresql, monkeypatch):
     assert ask(postgresql)[0] == 8
 
 
+def test_when_one_is_lost_nobody_waits_for_the_others(postgresql, monkeypatch):
+    reads = postgresql.quick
+    for kept in [reads._take() for _ in range(3)]:
+        reads._give_back(kept)
+    end_sessions(postgresql)
+    monkeypatch.setattr(quick_module._Kept, 'is_well', lambda self, seconds: True)
+
+    with pytest.raises(DatabaseUnavailable):
+        ask(postgresql)
+    assert not reads._idle
+
+
 def test_what_the_statement_is_guilty_of_stays_what_it_is(postgresql):
     with pytest.raises(Exception, match='division by zero'):
         postgresql.quick.rows(NONSENSE, (0,))

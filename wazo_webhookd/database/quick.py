@@ -68,6 +68,7 @@ class QuickReads:
             kept.close()
             if not is_unavailable(error):
                 raise
+            self.close()  # the others lead to the same server: nobody shall wait for each of them
             raise DatabaseUnavailable(f'The database cannot be reached: {first_line(error)}') from error
         kept.used = time.monotonic()
         self._give_back(kept)
