@@ -72,7 +72,7 @@ def test_long_idle_connections_are_replaced(postgresql, monkeypatch):
     assert ask(postgresql)[1] != before
 
 
-def test_a_connection_lost_while_reading_is_absence(postgresql, monkeypatch):
+def test_a_connection_lost_while_reading_is_absence(postgresql, monkeypatch, caplog):
     ask(postgresql)
     kept = postgresql.quick._idle[-1]
     end_sessions(postgresql)
@@ -80,6 +80,8 @@ def test_a_connection_lost_while_reading_is_absence(postgresql, monkeypatch):
 
     with pytest.raises(DatabaseUnavailable):
         ask(postgresql)
+    assert kept.driver.closed
+    assert caplog.messages == []  # nobody has to act
     assert ask(postgresql)[0] == 8
 
 

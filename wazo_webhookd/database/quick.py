@@ -37,7 +37,8 @@ class _Kept:
 
     def close(self) -> None:
         with suppress(Exception):
-            self.connection.close()
+            self.connection.invalidate()  # else SQLAlchemy rolls back first, and has a traceback logged where that fails
+            self.driver.close()
 
 
 class QuickReads:
