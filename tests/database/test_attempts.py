@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import select as select_module
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from wazo_webhookd.database.models import Delivery, JournalEvent, Subscription, 
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.delivery import WORD_CHANNEL, Word, unpack_words
 from wazo_webhookd.exceptions import DatabaseUnavailable
+
+from .test_session import end_sessions
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 EVENT = '{"name": "call_ended", "data": {"nul": "\\u0000", "lone": "\\ud800", "big": 1e400}}'
@@ -178,6 +181,21 @@ def test_recording_twice_changes_nothing(table: Table) -> None:
     table.record(*group)
 
     assert [(table.row(uuid), table.logs(uuid)) for uuid in uuids] == before
+
+
+def test_a_lost_connection_is_replaced_and_no_error_of_ours(
+    postgresql: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = AttemptRows(postgresql)
+    ended = Table(postgresql).ended(str(uuid4()), 'success')
+    rows.record([ended], ())
+    end_sessions(postgresql)
+    with pytest.raises(DatabaseUnavailable):
+        rows.record([ended], ())
+
+    assert [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR] == []
+    rows.record([ended], ())
+    rows.close()
 
 
 def test_deleted_subscription_gets_no_log_row_and_no_further_attempt(table: Table) -> None:

@@ -80,7 +80,7 @@ def test_notification_of_a_transaction_rolled_back_is_not_heard(postgresql, ear)
     assert one.heard.get(timeout=5) == ('one', 'y')
 
 
-def test_lost_connection_is_opened_again_and_told(postgresql, ear):
+def test_lost_connection_is_opened_again_and_told(postgresql, ear, caplog):
     one = ear()
     for number in range(2):
         with postgresql.own_connection(autocommit=True) as connection:
@@ -91,6 +91,7 @@ def test_lost_connection_is_opened_again_and_told(postgresql, ear):
         assert one.connected.acquire(timeout=10)
         notify(postgresql, 'one', f'{number}')
         assert one.heard.get(timeout=5) == ('one', f'{number}')
+    assert [line.getMessage() for line in caplog.records if line.levelname == 'ERROR'] == []  # nobody has to act
 
 
 def test_handler_that_fails_does_not_end_the_listening(postgresql, ear):

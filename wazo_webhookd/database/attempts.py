@@ -18,7 +18,7 @@ from .dialect import Statement, members, sqlite_text
 from .models import Delivery
 from .processes import living_ids
 from .session import Database
-from .trouble import first_line
+from .trouble import first_line, let_go
 
 SUBSCRIPTION_GONE: Final = 'subscription deleted'
 
@@ -161,7 +161,7 @@ class AttemptRows:
     def close(self) -> None:
         own, self._own = self._own, None
         if own is not None:
-            own.close()
+            let_go(own)
 
     def _say(self, connection: Connection, words: Sequence[Word]) -> None:
         if words and not self._database.is_sqlite:

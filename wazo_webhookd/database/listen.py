@@ -8,10 +8,12 @@ import random
 import select
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from ..exceptions import DatabaseUnavailable
 from .session import Database
+from .trouble import let_go
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,9 @@ class Listener:
         wait = FIRST_WAIT
         while not self._stopping.is_set():
             try:
-                with self._database.own_connection(autocommit=True) as connection:
+                with ExitStack() as undo:
+                    connection = self._database.own_connection(autocommit=True)
+                    undo.callback(let_go, connection)
                     for channel in self._channels:
                         connection.exec_driver_sql(f'LISTEN "{channel}"')
                     self._listening.set()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from ..exceptions import DatabaseUnavailable
-from .trouble import first_line, is_unavailable, readable
+from .trouble import first_line, is_unavailable, let_go, readable
 
 
 class Prepared(NamedTuple):
@@ -36,9 +36,7 @@ class _Kept:
         return time.monotonic() - self.used < idle_seconds and not readable(self.driver.fileno())
 
     def close(self) -> None:
-        with suppress(Exception):
-            self.connection.invalidate()  # else SQLAlchemy rolls back first, and has a traceback logged where that fails
-            self.driver.close()
+        let_go(self.connection)
 
 
 class QuickReads:

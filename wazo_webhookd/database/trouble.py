@@ -1,10 +1,13 @@
-"""What drivers and sockets say when the database is not there now."""
+"""What drivers and sockets say when the database is not there now, and how to let go of it."""
 
 from __future__ import annotations
 
 import select
 import sqlite3
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
+
+from sqlalchemy import Connection
 
 # SQLSTATEs that say "not now" rather than "not this": connection (08), serialisation and deadlock (40), resources (53),
 # lock time-out (55P03), intervention of the operator, cancelled (57), I/O (580), a standby that does not write (25006).
@@ -44,3 +47,15 @@ def readable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLPRI)
     return bool(poll.poll(0))
+
+
+def let_go(connection: Connection) -> None:
+    """Close a connection that left the pool, lost or not. SQLAlchemy rolls back first, and logs a traceback at ERROR
+    where that fails: nobody has to act."""
+    if connection.closed or connection.invalidated:  # asking for its driver would open another
+        return
+    with suppress(Exception):
+        driver: Any = connection.connection.dbapi_connection
+        connection.invalidate()
+        connection.close()
+        driver.close()

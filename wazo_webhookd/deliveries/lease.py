@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from ..database import admission as rows
 from ..database.admission import Guard, State
 from ..database.session import Database
+from ..database.trouble import let_go
 from ..exceptions import DatabaseUnavailable, WebhookdError
 
 logger = logging.getLogger(__name__)
@@ -192,11 +193,7 @@ class SessionLease:
         self._epoch = 0
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.invalidate()
-                connection.close()
-            except Exception as error:
-                logger.debug('closing the session of the lease: %s', error)
+            let_go(connection)
 
 
 def _is_closed(connection: Connection) -> bool:
