@@ -58,11 +58,12 @@ def matching(running: Stack, receiver: FastReceiver, events: int) -> dict[str, f
     return {'alone_per_second': mean(rates['alone']), 'among_10000_per_second': mean(rates['among'])}
 
 
-def to_healthy(running: Stack, events: int) -> float:
+def to_healthy(running: Stack, receiver: FastReceiver, events: int) -> float:
     """Deliveries per second to an endpoint that answers; what fails elsewhere does not count."""
-    before = running.succeeded()
+    before, arrived = running.succeeded(), receiver.count()
     started = time.perf_counter()
     running.publish('bench_backlog', events)
+    until_count(receiver, arrived + events)
     while running.succeeded() < before + events:
         time.sleep(0.02)
     return events / (time.perf_counter() - started)
@@ -72,16 +73,16 @@ def backlog(running: Stack, receiver: FastReceiver, events: int) -> dict[str, fl
     """The rate to a healthy endpoint while 20,000 deliveries wait for one that refuses connections, and (before and
     after) while none do."""
     running.rest.subscribe(receiver.url('/backlog'), ['bench_backlog'])
-    to_healthy(running, 1000)
-    empty = [to_healthy(running, events) for _ in range(2)]
+    to_healthy(running, receiver, 1000)
+    empty = [to_healthy(running, receiver, events) for _ in range(2)]
     dead = running.rest.subscribe('http://127.0.0.1:9/', ['bench_dead'])
     running.publish('bench_dead', BACKLOG)
     deadline = time.monotonic() + 60
     while running.rest.status()['deliveries']['waiting'] < BACKLOG and time.monotonic() < deadline:
         time.sleep(0.2)
-    behind = [to_healthy(running, events) for _ in range(4)]
+    behind = [to_healthy(running, receiver, events) for _ in range(4)]
     running.rest.call('DELETE', f'/subscriptions/{dead}')
-    empty += [to_healthy(running, events) for _ in range(2)]
+    empty += [to_healthy(running, receiver, events) for _ in range(2)]
     return {'empty_per_second': mean(empty), 'behind_20000_per_second': mean(behind)}
 
 

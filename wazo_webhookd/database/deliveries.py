@@ -111,10 +111,11 @@ def insert(
 
 # -- going out --------------------------------------------------------------------------------------
 
+# CASE leaves PostgreSQL the index on uuid alone: with old statistics it would read all that waits instead.
 _MARK_ROWS = (
     "UPDATE webhookd_delivery SET state = 'out', send = send + 1, sent_at = {NOW}, held_by = NULL"
-    " WHERE uuid {IN:uuids} AND state = 'waiting' AND due_at <= {BEGUN} AND expires_at > {BEGUN}"
-    ' AND deaths >= :from_deaths AND deaths < :below_deaths %s'
+    " WHERE uuid {IN:uuids} AND CASE WHEN state = 'waiting' THEN due_at <= {BEGUN} AND expires_at > {BEGUN}"
+    ' AND deaths >= :from_deaths AND deaths < :below_deaths ELSE false END %s'
     ' RETURNING uuid, subscription_uuid, event_uuid, attempt, send, max_attempts, {EPOCH:sent_at}'
 )
 _MARK = Statement(_MARK_ROWS % '')

@@ -35,10 +35,17 @@ class JournalRow(NamedTuple):
 
 _COLUMNS = ', '.join(JournalRow._fields)
 _TYPES = ('text', 'text', 'text', 'text', 'timestamptz', 'text', 'int', 'text', 'text')
-_KNOWN = Statement(
+_KNOWN_SQLITE = Statement(
     'SELECT fingerprint, deliveries, uuid FROM webhookd_journal WHERE fingerprint {IN:wanted}'
     ' AND (fingerprint NOT LIKE :again OR received_at > {AGO:late})'
 )
+_KNOWN = Statement(  # one by one, by the index: with old statistics PostgreSQL would read the whole journal instead
+    'SELECT known.* FROM unnest(CAST(:wanted AS text[])) AS w CROSS JOIN LATERAL'
+    ' (SELECT fingerprint, deliveries, uuid, received_at FROM webhookd_journal WHERE fingerprint = w LIMIT :most)'
+    ' AS known'
+    ' WHERE known.fingerprint NOT LIKE :again OR known.received_at > {AGO:late}'
+)
+_MOST_ALIKE: Final = 100
 _INSERT_SQLITE = Statement(
     f'INSERT INTO webhookd_journal ({_COLUMNS}) VALUES ({", ".join("?" * len(_TYPES))}) ON CONFLICT DO NOTHING'
 )
@@ -73,8 +80,12 @@ def known_fingerprints(
     wanted = sorted(set(fingerprints))
     if not wanted:
         return {}
-    rows = _KNOWN.rows(connection, wanted=members(connection, wanted), again=f'{AGAIN}%', late=LATE_SECONDS)
-    return {fingerprint: deliveries for fingerprint, deliveries, uuid in rows if uuid not in but}
+    asked = {'wanted': members(connection, wanted), 'again': f'{AGAIN}%', 'late': LATE_SECONDS}
+    if is_sqlite(connection):
+        rows = _KNOWN_SQLITE.rows(connection, **asked)
+    else:
+        rows = _KNOWN.rows(connection, **asked, most=_MOST_ALIKE)
+    return {fingerprint: deliveries for fingerprint, deliveries, uuid, *_ in rows if uuid not in but}
 
 
 def again(fingerprint: str) -> str:
