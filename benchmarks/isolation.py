@@ -13,6 +13,7 @@ import argparse
 import json
 import threading
 import time
+from statistics import median
 from typing import Any
 
 from benchmarks.stack import Stack, percentile, stack
@@ -20,6 +21,7 @@ from integration_tests.support.bus import event
 from integration_tests.support.crowd import Crowd
 
 STORM_OFFSET = 1_000_000
+STORMS = 3
 
 
 def tick(running: Stack, name: str, count: int, pause: float, tenant: str | None = None) -> dict[int, float]:
@@ -77,36 +79,46 @@ def storm(running: Stack, count: int) -> dict[str, Any]:
         running.wait_for_attempts(500)
         crowd.arrivals.clear()
         quiet = figures(crowd, tick(running, 'calm', 50, 0.1, calm))
-        rates = []
-        during: dict[int, float] = {}
-        for with_calm in (False, True):
-            time.sleep(1)
-            crowd.arrivals.clear()
-            before = running.attempts()
-            started = time.perf_counter()
-            channel = site.another_bus()
-            publisher = threading.Thread(
-                target=lambda: running.publish('storm', count, tenant=stormy, first=STORM_OFFSET)
-            )
-            publisher.start()
-            number = 0
-            while with_calm and len(crowd.arrivals) < count + number:
-                during[number] = time.time()
-                channel.publish('calm', {'n': number}, tenant=calm)
-                number += 1
-                time.sleep(0.05)
-            publisher.join()
-            ended = running.wait_for_attempts(before + count + number)
-            rates.append(count / (ended - started))
-            channel.close()
-        calmly = figures(crowd, during)
+        pairs = [
+            (one_storm(running, crowd, count, stormy, None)[0], one_storm(running, crowd, count, stormy, calm))
+            for _ in range(STORMS)
+        ]
+    during = [figures_ for _, (_, figures_) in pairs]
     return {
         'calm alone': quiet,
-        'calm during': calmly,
-        'storm alone per second': round(rates[0]),
-        'storm with calm per second': round(rates[1]),
-        'storm with / alone': round(rates[1] / rates[0], 2),
+        'calm during': {
+            'published': sum(row['published'] for row in during),
+            'arrived': sum(row['arrived'] for row in during),
+            'p50_ms': median(row['p50_ms'] for row in during),
+            'p95_ms': median(row['p95_ms'] for row in during),
+            'worst_ms': max(row['worst_ms'] for row in during),
+        },
+        'storm alone per second': round(median(alone for alone, _ in pairs)),
+        'storm with calm per second': round(median(rate for _, (rate, _) in pairs)),
+        'storm with / alone': round(median(rate / alone for alone, (rate, _) in pairs), 2),
     }
+
+
+def one_storm(
+    running: Stack, crowd: Crowd, count: int, stormy: str, calm: str | None
+) -> tuple[float, dict[str, float]]:
+    """One storm, beside events of tenant ``calm`` if one is named: deliveries a second, and the delays of the calm."""
+    time.sleep(1)
+    crowd.arrivals.clear()
+    before = running.attempts()
+    channel = running.site.another_bus()
+    during: dict[int, float] = {}
+    started = time.perf_counter()
+    publisher = threading.Thread(target=lambda: running.publish('storm', count, tenant=stormy, first=STORM_OFFSET))
+    publisher.start()
+    while calm is not None and len(crowd.arrivals) < count + len(during):
+        during[len(during)] = time.time()
+        channel.publish('calm', {'n': len(during) - 1}, tenant=calm)
+        time.sleep(0.05)
+    publisher.join()
+    ended = running.wait_for_attempts(before + count + len(during))
+    channel.close()
+    return count / (ended - started), figures(crowd, during) if during else {}
 
 
 def measure(seconds: int, count: int) -> dict[str, Any]:

@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 
 from tests.database.deliveries_parts import Daemon, add_event, event
-from wazo_webhookd.database import deliveries, returns
+from wazo_webhookd.database import deliveries, journal, returns
 from wazo_webhookd.database.dialect import Statement, is_sqlite, members
 
 ROWS = 30_000
 UUIDS = [f'dead{number}' for number in range(40)]
 
 
-@pytest.fixture
-def backlog(database):
-    """So many rows wait for one subscription."""
+@pytest.fixture(params=['analysed before it was there', 'analysed since'])
+def backlog(database, request):
+    """So many rows wait for one subscription, of as many events."""
+    before, since = (request.param == name for name in ('analysed before it was there', 'analysed since'))
+    if before:
+        analyse(database)
     numbers = (
         f'(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT i FROM n) AS numbers'
         if database.is_sqlite
@@ -32,9 +35,18 @@ def backlog(database):
             f" SELECT 'dead' || i, i, 'dead', 'tenant', 'event', 'call', 'waiting', 11, {now}, {now}, {later}"
             f' FROM {numbers}'
         )
+        connection.exec_driver_sql(
+            'INSERT INTO webhookd_journal (uuid, name, source, received_at, fingerprint, deliveries, headers, body)'
+            f" SELECT 'event' || i, 'call', 'bus', {now}, 'print' || i, 1, '{{}}', '{{}}' FROM {numbers}"
+        )
+    if since:
+        analyse(database)
+    return database
+
+
+def analyse(database):
     with database.own_connection(autocommit=True) as connection:
         connection.exec_driver_sql('ANALYZE')
-    return database
 
 
 def plan(connection: Any, statement: Statement, **parameters: Any) -> str:
@@ -65,9 +77,20 @@ def test_indices_answer_what_is_asked_often(backlog, name):
         found = plan(connection, statement, **parameters)
 
     assert 'Seq Scan on webhookd_delivery' not in found
+    assert 'idx__due' not in found or 'uuids' not in parameters
     assert not [
         line for line in found.splitlines() if line.startswith('SCAN webhookd_delivery') and 'INDEX' not in line
     ]
+
+
+def test_an_index_finds_what_was_taken_in_before(backlog):
+    statement = journal._KNOWN_SQLITE if backlog.is_sqlite else journal._KNOWN
+    with backlog.transaction() as connection:
+        wanted = members(connection, [f'print{number}' for number in range(400)])
+        asked = {'wanted': wanted, 'again': 'again:%', 'late': 600.0}
+        found = plan(connection, statement, **asked, **({} if backlog.is_sqlite else {'most': 100}))
+
+    assert 'webhookd_journal__idx__fingerprint' in found
 
 
 def test_an_index_gives_the_beginning_of_a_lane_in_order(backlog):
