@@ -115,6 +115,17 @@ def redacted(text: str) -> str:
 class Redacting(logging.Formatter):
     """Works on the finished line, so that arguments and tracebacks are covered too; on each record once."""
 
+    _kept = (-1, '')
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """As the library does, but once a second."""
+        second, shown = self._kept
+        if int(record.created) != second:
+            second = int(record.created)
+            shown = time.strftime(self.default_time_format, self.converter(second))
+            self._kept = (second, shown)
+        return f'{shown},{int(record.msecs):03d}'
+
     def format(self, record: logging.LogRecord) -> str:
         kept = record.__dict__.get('_redacted')
         if kept is None or kept[0] is not self:

@@ -93,6 +93,7 @@ def test_an_index_finds_what_was_taken_in_before(backlog):
     assert 'webhookd_journal__idx__fingerprint' in found
 
 
+@pytest.mark.parametrize('backlog', ['analysed since'], indirect=True)
 def test_an_index_gives_the_beginning_of_a_lane_in_order(backlog):
     with backlog.transaction() as connection:
         if backlog.is_sqlite:
@@ -104,6 +105,7 @@ def test_an_index_gives_the_beginning_of_a_lane_in_order(backlog):
             assert 'Index Scan using webhookd_delivery__idx__waiting' in found
 
 
+@pytest.mark.parametrize('backlog', ['analysed since'], indirect=True)
 def test_a_backlog_costs_the_daemon_no_memory_and_the_others_no_time(backlog):
     daemon = Daemon(backlog)
     daemon.catalog.add('dead', ['dead'])
