@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_no_more_are_kept_than_allowed(postgresql):
     assert [kept.driver.closed for kept in taken].count(1) == 3
     reads.close()
     assert {kept.driver.closed for kept in taken} == {1}
+
+
+def test_what_was_given_back_may_be_taken_at_once(postgresql):
+    reads = postgresql.quick
+    kept = reads._take()
+
+    class Taken(deque):
+        """Somebody takes each connection as soon as it is there."""
+
+        def append(self, item):
+            pass
+
+    reads._idle = Taken()
+    reads._give_back(kept)
+    kept.close()
 
 
 def test_connections_closed_by_a_restart_are_replaced_unnoticed(postgresql):

@@ -92,6 +92,7 @@ class QuickReads:
 
     def _give_back(self, kept: _Kept) -> None:
         self._idle.append(kept)
-        if len(self._idle) > self._most_idle or time.monotonic() - self._idle[0].used > self._idle_seconds:
-            with suppress(IndexError):
+        with suppress(IndexError):  # others may take it, and the oldest, meanwhile
+            oldest = self._idle[0]
+            if len(self._idle) > self._most_idle or time.monotonic() - oldest.used > self._idle_seconds:
                 self._idle.popleft().close()
