@@ -98,7 +98,7 @@ class Housekeeper(threading.Thread):
                 self._errands[0]()
             except (DatabaseUnavailable, SchemaBehind):
                 raise
-            except Exception:
+            except Exception:  # a thread that ends here would end this daemon's life
                 logger.exception('while the database was reached')
             self._errands.popleft()
 
@@ -126,6 +126,9 @@ class Housekeeper(threading.Thread):
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                     swept = retention.sweep(self._database, self._retention)
                     logger.info('old rows removed: %s', swept)
+            except SchemaBehind as misfit:
+                self._on_misfit(misfit)
+                return
             except DatabaseUnavailable as error:
                 if self._reachable:
                     logger.warning('the database is away: %s', error)
