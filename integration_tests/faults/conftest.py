@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.faults.table import TABLE
 from integration_tests.support.auth_double import AuthDouble
 from integration_tests.support.bus import WAZO_UUID
 from integration_tests.support.figures import keep_rows
+from integration_tests.support.losses import TABLE
 from integration_tests.support.receiver import Receiver
 from integration_tests.support.servers import Postgres, Rabbit
 from integration_tests.support.site import Site

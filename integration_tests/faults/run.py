@@ -16,7 +16,7 @@ import psutil
 import psycopg2
 
 from integration_tests.faults.load import Load, Send
-from integration_tests.faults.table import SEED, TABLE, Row
+from integration_tests.support.losses import SEED, TABLE, Row
 from integration_tests.support.receiver import Answer, Received, Receiver
 from integration_tests.support.site import Rest, Site
 from integration_tests.support.until import until

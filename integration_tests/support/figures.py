@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from integration_tests.faults.table import HEAD, TABLE
+from integration_tests.support.losses import HEAD, TABLE
 
 FIGURE = 'figure'
 LOST = 'lost'
