@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from logging.handlers import WatchedFileHandler
 from types import TracebackType
@@ -135,9 +136,52 @@ class Redacting(logging.Formatter):
 
 
 class _Quiet(logging.Handler):
-    """A handler whose failures (full disk, closed terminal) cost one line a minute, not a traceback each."""
+    """A handler that keeps no thread waiting for the lines of others, and whose failures (full disk, closed terminal)
+    cost one line a minute, not a traceback each.
+
+    Whoever writes also writes what the others say meanwhile, in order. From WARNING upwards a line is out when the
+    call that logs it returns: the process may end next.
+    """
 
     _told_at = 0.0
+
+    def createLock(self) -> None:
+        super().createLock()
+        self._waiting: deque[logging.LogRecord] = deque()
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        wanted = self.filter(record)
+        if not wanted:
+            return wanted
+        try:
+            self.format(record)  # which keeps the line: nobody waits while it is made
+        except Exception:
+            self.handleError(record)
+            return wanted
+        self._waiting.append(record)
+        assert self.lock is not None
+        if record.levelno >= logging.WARNING:
+            with self.lock:
+                self._write_waiting()
+        while self._waiting and self.lock.acquire(blocking=False):  # asked again: others came in vain meanwhile
+            try:
+                self._write_waiting()
+            finally:
+                self.lock.release()
+        return wanted
+
+    def write(self, records: list[logging.LogRecord]) -> None:
+        """One or several; called by one thread at a time."""
+        for record in records:
+            self.emit(record)
+
+    def _write_waiting(self) -> None:
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._waiting.popleft())
+        if taken:
+            self.write(taken)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -148,9 +192,29 @@ class _Quiet(logging.Handler):
                 print(f'wazo-webhookd: cannot write the log: {error}', file=sys.stderr, flush=True)
 
 
-class _File(_Quiet, WatchedFileHandler):
+class _Stream(_Quiet, logging.StreamHandler[Any]):
+    def write(self, records: list[logging.LogRecord]) -> None:
+        try:
+            self.stream.write(''.join(f'{self.format(record)}{self.terminator}' for record in records))
+            self.flush()
+        except Exception:
+            self.handleError(records[-1])
+
+
+class _File(_Stream, WatchedFileHandler):
     def __init__(self, path: str) -> None:
         WatchedFileHandler.__init__(self, path, encoding='utf-8', errors='backslashreplace')
+
+    def write(self, records: list[logging.LogRecord]) -> None:
+        try:
+            self.reopenIfNeeded()
+            if self.stream is None:  # it could not be opened when it was looked for last
+                self.stream = self._open()
+                self._statstream()
+        except OSError:
+            self.handleError(records[-1])
+        else:
+            super().write(records)
 
     def open_again(self) -> None:
         """The old file stays open when there is no other."""
@@ -165,10 +229,6 @@ class _File(_Quiet, WatchedFileHandler):
             if old is not None:
                 with contextlib.suppress(OSError):
                     old.close()
-
-
-class _Stream(_Quiet, logging.StreamHandler[Any]):
-    pass
 
 
 class _Journal(_Quiet, JournalHandler):
@@ -188,6 +248,8 @@ def _journal() -> list[logging.Handler]:
 
 
 def _streams(formatter: logging.Formatter) -> list[logging.Handler]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # standard error does so by itself
     output, problems = _Stream(sys.stdout), _Stream(sys.stderr)
     output.addFilter(lambda record: record.levelno < logging.ERROR)
     problems.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""One line per request in the log, and never a token in it."""
+"""One line per request in the log, once it is answered, and never a token in it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _after(response: Response) -> Response:
         started = g.get('started')
         took = '' if started is None else f' in {time.monotonic() - started:.2f}s'
         url = _short(_without_token(_url(request.environ)))
-        logger.info('response to %s%s: %s %s %s', request.remote_addr, took, request.method, url, response.status_code)
+        told = (request.remote_addr, took, request.method, url, response.status_code)
+        response.call_on_close(lambda: logger.info('response to %s%s: %s %s %s', *told))  # nobody waits for the log
     if logger.isEnabledFor(logging.DEBUG) and _may_be_shown() and not response.is_streamed:
         logger.debug('response body: %s', _short(_without_token(response.get_data(as_text=True))))
     return response

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast
 
 import flask_restful
 from flask import Flask, Response, request
-from flask_cors import CORS
 from marshmallow import ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from .auth.verifier import auth_verifier
+from .cors import allow_origins
 from .exceptions import APIException, DatabaseUnavailable, SchemaBehind
 from .http_server import HttpServer
 from .request_log import log_api_error, log_requests
@@ -206,4 +206,4 @@ def configure(settings: RestApi, application: Flask | None = None) -> None:
     application = app if application is None else application
     log_requests(application)
     if settings.cors.enabled:
-        CORS(application, **settings.cors.options)
+        allow_origins(application, **settings.cors.options)

@@ -1,5 +1,6 @@
 import io
 import logging
+import threading
 
 import pytest
 from hypothesis import given
@@ -82,3 +83,120 @@ def test_arguments_and_tracebacks_are_covered():
 
     assert TOKEN not in text
     assert 'ValueError' in text
+
+
+# -- many threads
+
+
+class Slow:
+    """A stream that writes nothing until it may."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        self.may = threading.Event()
+        self.written = []
+
+    def write(self, text):
+        self.asked.set()
+        assert self.may.wait(10)
+        self.written.append(text)
+
+    def flush(self):
+        pass
+
+
+@pytest.fixture
+def slow():
+    logger = logging.Logger('slow')
+    handler = logs._Stream(Slow())
+    handler.setFormatter(logs.Redacting('%(message)s'))
+    logger.addHandler(handler)
+    yield logger, handler.stream
+    handler.stream.may.set()
+
+
+def in_a_thread(call, *args):
+    thread = threading.Thread(target=call, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_nobody_waits_for_the_lines_of_others(slow):
+    logger, stream = slow
+    writer = in_a_thread(logger.info, 'first')
+    assert stream.asked.wait(10)
+
+    for number in range(3):
+        in_a_thread(logger.info, 'more %d', number).join(10)  # comes back although nothing is written
+
+    assert stream.written == []
+    stream.may.set()
+    writer.join(10)
+    assert stream.written == ['first\n', 'more 0\nmore 1\nmore 2\n']
+
+
+def test_a_warning_is_written_when_its_call_returns(slow):
+    logger, stream = slow
+    writer = in_a_thread(logger.info, 'first')
+    assert stream.asked.wait(10)
+    warner = in_a_thread(logger.warning, 'the end is near')
+    warner.join(0.05)
+
+    assert warner.is_alive()
+    stream.may.set()
+    warner.join(10)
+    assert ''.join(stream.written) == 'first\nthe end is near\n'
+    writer.join(10)
+
+
+def test_lines_of_many_threads_all_arrive_each_whole_and_in_its_order(tmp_path):
+    logger = logging.Logger('many')
+    handler = logs._File(str(tmp_path / 'log'))
+    handler.setFormatter(logs.Redacting('%(message)s'))
+    logger.addHandler(handler)
+
+    def say(who):
+        for number in range(300):
+            logger.info('%d %d', who, number)
+
+    threads = [in_a_thread(say, who) for who in range(8)]
+    for thread in threads:
+        thread.join(60)
+    handler.close()
+    lines = [tuple(map(int, line.split())) for line in (tmp_path / 'log').read_text().splitlines()]
+
+    assert len(lines) == 8 * 300
+    for who in range(8):
+        assert [number for by, number in lines if by == who] == list(range(300))
+
+
+def test_a_line_that_cannot_be_made_does_not_keep_others_from_the_log(capsys):
+    logger = logging.Logger('bad')
+    stream = io.StringIO()
+    handler = logs._Stream(stream)
+    handler.setFormatter(logs.Redacting('%(message)s'))
+    logger.addHandler(handler)
+    logger.info('%d', 'no number')
+    logger.info('next')
+
+    assert stream.getvalue() == 'next\n'
+    assert 'cannot write the log' in capsys.readouterr().err
+
+
+def test_a_log_file_whose_folder_went_away_is_written_again_when_it_is_back(tmp_path, capsys):
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    logger = logging.Logger('file')
+    handler = logs._File(str(folder / 'log'))
+    handler.setFormatter(logs.Redacting('%(message)s'))
+    logger.addHandler(handler)
+    logger.info('before')
+    folder.rename(tmp_path / 'away')
+    logger.info('nowhere')
+    folder.mkdir()
+    logger.info('after')
+    handler.close()
+
+    assert (folder / 'log').read_text() == 'after\n'
+    assert (tmp_path / 'away' / 'log').read_text() == 'before\n'
+    assert 'cannot write the log' in capsys.readouterr().err

@@ -124,7 +124,7 @@ class Rest:
         headers = dict(options.pop('headers', {}))
         if token is not None:
             headers['X-Auth-Token'] = token
-        return self.client.open(f'/1.0{path}', method=method, headers=headers, **options)
+        return self.client.open(f'/1.0{path}', method=method, headers=headers, buffered=True, **options)
 
     def create(self, token: str = 'master', **changes: Any) -> dict[str, Any]:
         body = {'name': 'n', 'service': 'http', 'config': {'url': 'http://x', 'method': 'get'}, 'events': ['a']}

@@ -5,8 +5,11 @@ import logging
 import time
 
 import pytest
+from flask import Flask
+from flask_cors import CORS, cross_origin
 from flask_restful import Resource
 
+from wazo_webhookd.cors import allow_origins
 from wazo_webhookd.exceptions import APIException
 from wazo_webhookd.rest_api import Api, AuthResource, ErrorCatchingResource, json_body, new_application
 
@@ -347,6 +350,51 @@ def test_cors_preflight(rest):
     assert 'Access-Control-Max-Age' not in response.headers
     assert 'Access-Control-Allow-Credentials' not in response.headers
     assert rest.call('OPTIONS', '/nothing', token=None, headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'origins': ['https://a.example', 'https://b.example']},
+        {'origins': r'https://.*\.example'},
+        {'supports_credentials': True},
+        {'always_send': False},
+        {'send_wildcard': True, 'expose_headers': ['X-One', 'X-Two']},
+        {'resources': {'/a': {'origins': 'https://a.example'}, '/b': {'origins': '*'}}},
+    ],
+)
+@pytest.mark.parametrize('method', ['GET', 'POST', 'OPTIONS'])
+@pytest.mark.parametrize(
+    'headers',
+    [
+        {},
+        {'Origin': 'https://a.example'},
+        {'Origin': 'https://elsewhere.test'},
+        {'Access-Control-Request-Private-Network': 'true'},
+        {'Origin': 'https://a.example', 'Access-Control-Request-Method': 'POST'},
+    ],
+)
+def test_cors_headers_are_those_of_the_library(options, method, headers):
+    def answers(enable):
+        application = Flask('cors', static_folder=None)
+        enable(application, **options)
+
+        @application.route('/a', methods=['GET', 'POST'])
+        def plain():
+            return 'x'
+
+        @application.route('/b', methods=['GET', 'POST'])
+        @cross_origin(origins='https://own.example', always_send=False)
+        def with_its_own():
+            return 'x', {'Vary': 'Cookie'}
+
+        client = application.test_client()
+        return [
+            sorted(client.open(path, method=method, headers=headers).headers) for path in ('/a', '/b', '/nothing', '/a')
+        ]
+
+    assert answers(allow_origins) == answers(CORS)
 
 
 # -- log
