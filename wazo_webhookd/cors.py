@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from flask import Flask, Response, request
 from flask_cors import CORS
@@ -16,7 +17,7 @@ def allow_origins(application: Flask, **options: Any) -> None:
     CORS(application, **options)
     if 'resources' in options:  # each path has its own answer
         return
-    theirs = application.after_request_funcs[None].pop()
+    theirs = cast(Callable[[Response], Response], application.after_request_funcs[None].pop())
     with application.test_request_context():
         answer = Response()
         own = len(answer.headers)
@@ -27,7 +28,6 @@ def allow_origins(application: Flask, **options: Any) -> None:
         environ = request.environ
         special = environ['REQUEST_METHOD'] == 'OPTIONS' or any(name in environ for name in _ASKED_BY)
         if special or hasattr(response, FLASK_CORS_EVALUATED) or ACL_ORIGIN in response.headers:
-            answered: Response = theirs(response)
-            return answered
+            return theirs(response)
         response.headers.extend(plain)
         return response
