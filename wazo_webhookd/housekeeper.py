@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from wazo_webhookd.database import processes, retention, schema
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.exceptions import DatabaseUnavailable, SchemaBehind
+from wazo_webhookd.subscriptions.feed import tell_of_a_daemon
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class Housekeeper(threading.Thread):
     def _register(self) -> None:
         with self._database.transaction() as connection:
             processes.register(connection, self._life, 'daemon', socket.gethostname(), os.getpid(), 0)
+            tell_of_a_daemon(connection, self._life)
 
     def _renew(self) -> None:
         try:

@@ -271,7 +271,7 @@ def reload(stay: Stay) -> None:
     machine.run('logrotate', '--force', '/etc/logrotate.d/wazo-webhookd')
     machine.run('systemctl', 'reload', 'wazo-webhookd')
     until(lambda: 'reading the configuration again' in machine.read('/var/log/wazo-webhookd.log'), 10)
-    assert machine.property('wazo-webhookd', 'ActiveState') == 'active'
+    until(lambda: machine.property('wazo-webhookd', 'ActiveState') == 'active', 10)
     machine.path('/etc/wazo-webhookd/conf.d/10-log.yml').unlink()
     machine.run('systemctl', 'reload', 'wazo-webhookd')
     until(lambda: stay.rest('GET', '/config')['log_level'] == 20, 10)

@@ -6,12 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.dialects import postgresql
 
 from ..exceptions import DatabaseUnavailable
 from .trouble import first_line, is_unavailable, let_go, readable
+
+_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 class Prepared(NamedTuple):
@@ -22,6 +25,12 @@ class Prepared(NamedTuple):
     types: str
     text: str
     call: str
+
+
+def prepared(name: str, types: str, statement: Executable) -> Prepared:
+    """From a statement in which parameters are ``literal_column('$1')`` …"""
+    text = str(statement.compile(dialect=_POSTGRESQL, compile_kwargs={'literal_binds': True}))  # type: ignore[attr-defined]
+    return Prepared(name, types, text, f'EXECUTE {name} ({", ".join(["%s"] * (types.count(",") + 1))})')
 
 
 class _Kept:

@@ -35,6 +35,7 @@ REVISIONS: Final = (
     '3eb8e3fa4537',  # the one of today's wazo-webhookd
     '6c1f9a27d0b4',
     'a90d4e6b31f7',
+    'c4b7d2e91f38',
 )
 """Every revision there has been, oldest first (known here too, so that looking needs no Alembic)."""
 

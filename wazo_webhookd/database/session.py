@@ -39,6 +39,10 @@ IDLE_SECONDS: Final = 30
 """A connection idle for longer is asked whether it lives; others only if their socket has something to say."""
 
 
+WRITER: Final = 'wazo-webhookd'
+"""Says to the triggers on subscriptions that whoever writes here tells the others by itself."""
+
+
 class Database:
     """One database and its pool of connections, for all threads of a process. Nothing connects before the first use.
 
@@ -182,7 +186,7 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str, statemen
     arguments = {name: value for name, value in arguments.items() if name not in url.query}
     options = url.query.get('options', ())
     given = [options] if isinstance(options, str) else list(options)
-    arguments['options'] = ' '.join([*given, '-c timezone=UTC'])
+    arguments['options'] = ' '.join([*given, '-c timezone=UTC', f'-c webhookd.writer={WRITER}'])
     engine = sqlalchemy.create_engine(
         url.difference_update_query(['options']),
         connect_args=arguments,

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
-    Dialect,
     Row,
     Select,
     Text,
@@ -33,10 +32,9 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects import postgresql
 
 from wazo_webhookd.database import models
-from wazo_webhookd.database.quick import Prepared
+from wazo_webhookd.database.quick import Prepared, prepared
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.delivery import CANCELLED, WAITING
 from wazo_webhookd.domain.scope import EVERYTHING, Scope
@@ -179,14 +177,9 @@ _ONE: Final = _statement_of_one(bindparam('uuid', type_=Text))
 """Built once: building it costs more than asking it."""
 
 
-_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
-
-
 @cache
 def _prepared_one() -> Prepared:
-    statement = _statement_of_one(literal_column('$1', Text))
-    text = str(statement.compile(dialect=_POSTGRESQL, compile_kwargs={'literal_binds': True}))
-    return Prepared('webhookd_one', 'text', text, 'EXECUTE webhookd_one (%s)')
+    return prepared('webhookd_one', 'text', _statement_of_one(literal_column('$1', Text)))
 
 
 def one(connection: Connection, uuid: str) -> Subscription | None:

@@ -162,6 +162,11 @@ class ChangeFeed:
                 logger.exception('a hearer of %s failed', kind)
 
 
+def tell_of_a_daemon(connection: Connection, life: str) -> None:
+    """In the transaction in which its life begins: who was alone is so no more."""
+    notify(connection, {'kind': 'reload', 'version': 0, 'life': life})
+
+
 def notify(connection: Connection, word: Mapping[str, Any]) -> None:
     """Leaves with the commit; PostgreSQL only. A word that is too long becomes ``reload``."""
     if connection.dialect.name != 'postgresql':
@@ -196,7 +201,15 @@ class ChangeListener:
     said before is lost, so read everything again there (``Catalog.load``, then ``Catalog.refresh``).
     """
 
-    def __init__(self, database: Database, feed: ChangeFeed, on_reconnect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        feed: ChangeFeed,
+        on_reconnect: Callable[[], None],
+        on_word: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``on_word`` is called as soon as a change is heard of, before it is read."""
+        self._on_word = on_word
         self._database = database
         self._feed = feed
         self._listener = Listener(database, [CHANNEL], self._on_notify, on_reconnect, name='subscription changes')
@@ -218,6 +231,7 @@ class ChangeListener:
         if 'payload' in word:
             self._feed.hear(word['kind'], word['payload'])
             return
+        self._on_word()
         uuids = tuple(word.get('uuids') or ())
         now: tuple[Subscription, ...] = ()
         if word['kind'] in ('created', 'updated'):

@@ -19,6 +19,7 @@ from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.scope import EVERYTHING, Scope
 from wazo_webhookd.domain.subscription import MASTER, InvalidSubscription, Subscription, clean, is_storable
 from wazo_webhookd.exceptions import APIException, DatabaseUnavailable
+from wazo_webhookd.subscriptions.catalog import Card
 from wazo_webhookd.subscriptions.feed import Change, ChangeFeed, Kind
 from wazo_webhookd.subscriptions.feed import feed as the_feed
 from wazo_webhookd.subscriptions.hook_log import HookLog
@@ -57,10 +58,17 @@ class SubscriptionService:
     """
 
     def __init__(
-        self, config: Mapping[str, Any] | Any, notifier: object = None, *, feed: ChangeFeed = the_feed
+        self,
+        config: Mapping[str, Any] | Any,
+        notifier: object = None,
+        *,
+        feed: ChangeFeed = the_feed,
+        known: Callable[[str], Card | None] = lambda uuid: None,
     ) -> None:
+        """``known``: what is certain about a subscription without reading it."""
         self._config: Mapping[str, Any] = config if isinstance(config, Mapping) else config.tree
         self._feed = feed
+        self._known = known
 
     @property
     def database(self) -> Database:
@@ -134,6 +142,16 @@ class SubscriptionService:
         """Raises NoSuchSubscription. ``scope`` says what the two other conditions say."""
         found = rows.read_one(self.database, _looked_up(subscription_uuid))
         return _visible(found, scope or _scope(owner_tenant_uuids, owner_user_uuid), subscription_uuid)
+
+    def shown(self, subscription_uuid: object, scope: Scope) -> dict[str, Any]:
+        """``get(…).to_dict()``, read only where it is not known. Raises NoSuchSubscription."""
+        card = self._known(_looked_up(subscription_uuid))
+        if card is None:
+            return self.get(subscription_uuid, scope=scope).to_dict()
+        subscription = card.subscription()
+        if not scope.includes(card.tenant_uuid, subscription['owner_user_uuid']):
+            raise NoSuchSubscription(subscription_uuid)
+        return subscription
 
     def get_as_user(self, subscription_uuid: object, owner_user_uuid: str) -> Subscription:
         """Kept for guests of 2018."""

@@ -61,7 +61,7 @@ class SubscriptionResource(_Resource):
 
     @required_acl('webhookd.subscriptions.{subscription_uuid}.read')
     def get(self, subscription_uuid: str) -> Answer:
-        return self._service.get(subscription_uuid, scope=admin_scope()).to_dict(), 200
+        return self._service.shown(subscription_uuid, admin_scope()), 200
 
     @required_acl('webhookd.subscriptions.{subscription_uuid}.update')
     def put(self, subscription_uuid: str) -> Answer:
@@ -108,7 +108,7 @@ class UserSubscriptionsResource(_Resource):
 class UserSubscriptionResource(_Resource):
     @required_acl('webhookd.users.me.subscriptions.{subscription_uuid}.read')
     def get(self, subscription_uuid: str) -> Answer:
-        return self._service.get(subscription_uuid, scope=user_scope()).to_dict(), 200
+        return self._service.shown(subscription_uuid, user_scope()), 200
 
     @required_acl('webhookd.users.me.subscriptions.{subscription_uuid}.update')
     def put(self, subscription_uuid: str) -> Answer:
