@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from uuid import uuid4
 
+from integration_tests.support.auth_double import MASTER
 from integration_tests.support.site import Daemon, Site
 from integration_tests.support.until import until
 
@@ -74,3 +76,28 @@ def test_two_daemons_answer_as_one(site: Site) -> None:
     second.stop()
     rename(first, uuid, 'alone again')
     assert name(first, uuid) == 'alone again'
+
+
+BY_HAND = """
+WITH given AS (SELECT %s AS uuid, %s AS tenant, %s AS url),
+     s AS (INSERT INTO webhookd_subscription (uuid, name, service, owner_tenant_uuid)
+           SELECT uuid, 'by hand', 'http', tenant FROM given),
+     o AS (INSERT INTO webhookd_subscription_option (uuid, subscription_uuid, name, value)
+           SELECT gen_random_uuid()::text, given.uuid, option.name, option.value
+           FROM given, LATERAL (VALUES ('url', given.url), ('method', 'post')) AS option (name, value))
+INSERT INTO webhookd_subscription_event (uuid, subscription_uuid, event_name)
+SELECT gen_random_uuid()::text, uuid, 'by_hand' FROM given RETURNING uuid
+"""
+
+
+def test_a_subscription_written_by_hand_gets_its_events(site: Site) -> None:
+    daemon = site.daemon().ready()
+    uuid = str(uuid4())
+    site.query(BY_HAND, uuid, MASTER, site.receiver.url('/by-hand'))
+    assert daemon.rest.get(f'/subscriptions/{uuid}')['events'] == ['by_hand']
+
+    def arrives() -> bool:
+        site.bus.publish('by_hand', {})
+        return bool(site.receiver.at('/by-hand'))
+
+    until(arrives, 10, what='the event is bound, matched and sent')
