@@ -153,6 +153,8 @@ class _Quiet(logging.Handler):
         wanted = self.filter(record)
         if not wanted:
             return wanted
+        if isinstance(wanted, logging.LogRecord):  # filters may replace it (Python 3.12)
+            record = wanted
         try:
             self.format(record)  # which keeps the line: nobody waits while it is made
         except Exception:
