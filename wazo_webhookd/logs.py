@@ -150,7 +150,7 @@ class _Quiet(logging.Handler):
         self._waiting: deque[logging.LogRecord] = deque()
 
     def handle(self, record: logging.LogRecord) -> Any:
-        wanted = self.filter(record)
+        wanted: Any = self.filter(record)
         if not wanted:
             return wanted
         if isinstance(wanted, logging.LogRecord):  # filters may replace it (Python 3.12)
