@@ -41,6 +41,10 @@ _WORTH_A_LOOK: Final = ('token', 'password', 'secret', 'service_key', 'api_key',
 _NO_SECRETS = frozenset({'none', 'null', 'true', 'false', MASK, '<hidden>'})
 
 
+_ROUNDS: Final = 20
+"""How often a thread that logs writes what others say meanwhile, before another goes on with it."""
+
+
 class LogFileError(WebhookdError):
     """The log file cannot be opened."""
 
@@ -161,21 +165,34 @@ class _Quiet(logging.Handler):
             self.handleError(record)
             return wanted
         self._waiting.append(record)
-        assert self.lock is not None
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and self.lock is not None:
             with self.lock:
                 self._write_waiting()
-        while self._waiting and self.lock.acquire(blocking=False):  # asked again: others came in vain meanwhile
+        if not self._drain(_ROUNDS):  # a slow disk shall not keep this thread, which has other things to do
             try:
-                self._write_waiting()
-            finally:
-                self.lock.release()
+                threading.Thread(target=self._drain, name='log', daemon=True).start()
+            except RuntimeError:  # none can be started: the process ends, or has too many
+                self._drain()
         return wanted
 
     def write(self, records: list[logging.LogRecord]) -> None:
         """One or several; called by one thread at a time."""
         for record in records:
             self.emit(record)
+
+    def _drain(self, rounds: int | None = None) -> bool:
+        """Write what waits unless somebody does. False: after so many rounds there is still more."""
+        assert self.lock is not None
+        while self._waiting and self.lock.acquire(blocking=False):  # asked again: others came in vain meanwhile
+            if rounds == 0:
+                self.lock.release()
+                return False
+            try:
+                self._write_waiting()
+            finally:
+                self.lock.release()
+            rounds = None if rounds is None else rounds - 1
+        return True
 
     def _write_waiting(self) -> None:
         taken = []

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integration_tests.support.until import until
 from wazo_webhookd import logs
 from wazo_webhookd.masking import MASK
 
@@ -147,6 +148,22 @@ def test_a_warning_is_written_when_its_call_returns(slow):
     warner.join(10)
     assert ''.join(stream.written) == 'first\nthe end is near\n'
     writer.join(10)
+
+
+def test_a_thread_is_not_kept_for_long_by_what_others_say(slow):
+    logger, stream = slow
+    writers = []
+
+    def write_while_another_says_more(text):
+        writers.append(threading.current_thread())
+        if len(writers) < 200:
+            in_a_thread(logger.info, 'more').join(10)
+
+    stream.write = write_while_another_says_more
+    logger.info('first')
+    until(lambda: len(writers) == 200, 10)
+
+    assert 2 <= writers.count(threading.current_thread()) <= 21
 
 
 def test_lines_of_many_threads_all_arrive_each_whole_and_in_its_order(tmp_path):
