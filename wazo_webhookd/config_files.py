@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,6 +118,7 @@ def _text(path: Path, say: Say) -> bytes | None:
 def _parse(path: Path, text: bytes) -> Tree:
     try:
         content = yaml.load(text, Loader=_Loader)  # a safe loader, see above
+        json.dumps(content, default=str, skipkeys=True)  # refuses what contains itself
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''

@@ -113,6 +113,8 @@ def test_key_file_without_a_key_is_a_fault(files):
         'a: !unknown 1',
         'x: !exec {run: 1}',
         '\x00',
+        'a: &a [*a]',
+        'a: &a {b: *a}',
         '\xff',
     ],
 )
