@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from wazo_webhookd.config_files import Say, Tree, merge, read_directory, read_key_file, read_main
 from wazo_webhookd.exceptions import ConfigError
-from wazo_webhookd.masking import masked, masked_value
+from wazo_webhookd.masking import masked, masked_uri, masked_value
 from wazo_webhookd.settings import ABSENT, LOG_LEVELS, Section, Service, Settings
 
 __all__ = ['Config', 'as_yaml', 'default_tree', 'from_tree', 'load', 'masked', 'unknown_keys']
@@ -111,7 +111,8 @@ def from_tree(
             'or as uuid in the configuration'
         )
     if not standalone and str(tree.get('db_uri')).startswith('sqlite'):
-        faults.append(f'db_uri: {tree["db_uri"]!r}: expected a PostgreSQL URI (SQLite is for --standalone only)')
+        shown = masked_uri(str(tree['db_uri']))
+        faults.append(f'db_uri: {shown!r}: expected a PostgreSQL URI (SQLite is for --standalone only)')
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
@@ -239,6 +240,9 @@ _EXPECTED = {
 }
 
 
+_URIS = frozenset({('db_uri',), ('celery', 'broker'), ('egress', 'proxy')})
+
+
 def _faults(error: ValidationError) -> list[str]:
     faults = []
     for item in error.errors(include_url=False):
@@ -248,7 +252,8 @@ def _faults(error: ValidationError) -> list[str]:
             expected = str(context['error'])
         else:
             expected = _EXPECTED.get(item['type'], item['msg']).format(**context).replace("'", '')
-        value = repr(masked_value(path, item['input']))
+        given = masked_value(path, item['input'])
+        value = repr(masked_uri(given) if path in _URIS and isinstance(given, str) else given)
         faults.append(f'{".".join(path)}: {value if len(value) <= 100 else value[:100] + "…"}: expected {expected}')
     return faults
 

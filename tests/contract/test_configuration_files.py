@@ -202,6 +202,24 @@ def test_faults_of_all_files_are_told_at_once(files):
     assert len(caught.value.faults) == 2
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        'db_uri: postgres//u:hunter2@h/db',
+        'db_uri: sqlite://u:hunter2@h/db',
+        'celery: {broker: "u:hunter2@h"}',
+        'egress: {proxy: "u:hunter2@p"}',
+    ],
+)
+def test_fault_of_a_misspelt_uri_shows_no_credentials(files, text):
+    files.write(text)
+    with pytest.raises(ConfigError) as caught:
+        files.load()
+
+    assert 'hunter2' not in str(caught.value)
+    assert '@' in str(caught.value)
+
+
 def test_directory_can_be_moved_by_the_main_file_only(files, tmp_path):
     (files.conf_d / 'a.yml').write_text('extra_config_files: /elsewhere\nconfig_file: /elsewhere')
     settings = files.load()

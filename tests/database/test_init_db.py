@@ -211,6 +211,11 @@ def test_uri_that_is_none(capsys):
     assert '--webhookd_db_uri' in capsys.readouterr().err
 
 
+def test_uri_that_is_none_is_shown_without_its_password(capsys):
+    assert init_db.main(['--pg_db_uri', 'postgres//u:hunter2@h/db']) == 1
+    assert "'********@h/db' is not the URI of a database" in capsys.readouterr().err
+
+
 def test_unknown_option(capsys):
     with pytest.raises(SystemExit) as ended:
         init_db.main(['--nonsense'])

@@ -1,10 +1,11 @@
+import json
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wazo_webhookd.masking import MASK, is_secret_name, masked, masked_text, masked_value
+from wazo_webhookd.masking import MASK, is_secret_name, masked, masked_text, masked_uri, masked_value
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,47 @@ def test_the_path_of_the_private_key_is_no_secret():
     assert masked({'guest': {'private_key': '-----BEGIN'}}) == {'guest': {'private_key': MASK}}
     assert masked_value(('rest_api', 'private_key'), 1) == 1
     assert masked_value(('auth', 'password', '0'), 'pw') == MASK
+
+
+@pytest.mark.parametrize(
+    ('value', 'shown'),
+    [
+        ('Bearer abc.def-123', f'Bearer {MASK}'),
+        ('Basic dXNlcjpwdw==', f'Basic {MASK}'),
+        ("host=h password='a b' user=u", f'host=h password={MASK} user=u'),
+        ('Server=h;Pwd=a*b;Database=d', f'Server=h;Pwd={MASK};Database=d'),
+        ('-----BEGIN RSA PRIVATE KEY-----\nMIIE\n', f'-----BEGIN RSA PRIVATE KEY-----{MASK}'),
+        ('a bearer of news', 'a bearer of news'),
+        ('postgresql://h/db?password=x', f'postgresql://h/db?password={MASK}'),
+    ],
+)
+def test_settings_of_guests_hide_secrets_that_stand_within_a_text(value, shown):
+    assert masked({'guest': [value]}) == {'guest': [shown]}
+
+
+def test_secrets_are_no_names_either():
+    assert masked({'amqp://u:pw@h': {'Authorization': 'x'}}) == {f'amqp://u:{MASK}@h': {'Authorization': MASK}}
+
+
+def test_what_yaml_has_and_json_has_not_is_shown_all_the_same():
+    tree = {1: 'a', 'b': {None: b'bytes'}, 'c': {'x'}, 'd': [float('nan'), float('inf')]}
+
+    assert json.loads(json.dumps(masked(tree), allow_nan=False, sort_keys=True)) == {
+        '1': 'a', 'b': {'None': 'bytes'}, 'c': ['x'], 'd': ['nan', 'inf'],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('text', 'shown'),
+    [
+        ('postgres//u:pw@host/db', f'{MASK}@host/db'),
+        ('u:p@w@host', f'{MASK}@host'),
+        ('postgresql://u:pw@host:port/db', f'postgresql://u:{MASK}@host:port/db'),
+        ('host', 'host'),
+    ],
+)
+def test_misspelt_uri_shows_no_credentials(text, shown):
+    assert masked_uri(text) == shown
 
 
 _SECRET = st.text('abcdefghijklmnopqrstuvwxyz0123456789!$&*+,=.~-_', min_size=12, max_size=20)

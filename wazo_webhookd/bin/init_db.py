@@ -105,10 +105,12 @@ def run(options: argparse.Namespace, sleep: Callable[[float], None] = time.sleep
 
 
 def _database(kind: type[Database], option: str, uri: str) -> Database:
+    from wazo_webhookd.masking import masked_uri
+
     try:
         return kind.from_uri(uri, pool_size=1, application_name='wazo-webhookd-init-db')
     except Exception as error:
-        raise _Problem(f'{option}: {uri!r} is not the URI of a database: {error}') from None
+        raise _Problem(f'{option}: {masked_uri(uri)!r} is not the URI of a database: {error}') from None
 
 
 def _wait_for(database: Database, sleep: Callable[[float], None]) -> None:
