@@ -798,7 +798,9 @@ def test_init_amqp_says_what_is_wrong(site: Site) -> None:
     assert 'Traceback' not in done.stderr
 
 
-def test_a_recreated_queue_keeps_what_waits(site: Site, database: Database, bindings: Bindings, tmp_path: Any) -> None:
+def test_a_recreated_queue_keeps_what_waits(
+    site: Site, database: Database, bindings: Bindings, postgres: Postgres, tmp_path: Any
+) -> None:
     names = ['one', 'two']
     add_subscription(database, *names)
     bindings.on_change(created(*names))
@@ -827,6 +829,15 @@ def test_a_recreated_queue_keeps_what_waits(site: Site, database: Database, bind
     refused = init_amqp(site, '-c', str(config), '--recreate-queue')
     assert refused.returncode == 1
     assert 'stop it first' in refused.stderr
+
+    empty = postgres.create_database()
+    no_tables = tmp_path / 'no-tables.yml'
+    no_tables.write_text(json.dumps(json.loads(config.read_text()) | {'db_uri': postgres.uri(empty)}))
+    refused = init_amqp(site, '-c', str(no_tables), '--recreate-queue')
+    postgres.drop_database(empty)
+    assert refused.returncode == 1
+    assert 'wazo-webhookd-init-db' in refused.stderr
+    assert 'Traceback' not in refused.stderr
 
     site.consumers[0].stop()
     for number in range(500):

@@ -106,13 +106,17 @@ def _bus(asked: argparse.Namespace, config: Config | None) -> Any:
 def _recreate(connection: Any, config: Config, bus: Any) -> None:
     from wazo_webhookd.bus.broker import QueueSettings
     from wazo_webhookd.bus.recreate import recreate
+    from wazo_webhookd.database import schema
     from wazo_webhookd.database.bindings import names_to_bind
     from wazo_webhookd.database.session import Database
 
     database = Database.from_uri(config.db_uri, pool_size=1, application_name='wazo-webhookd-init-amqp')
-    with database.reading() as reading:
-        names = names_to_bind(reading)
-    database.dispose()
+    try:
+        schema.check(database)
+        with database.reading() as reading:
+            names = names_to_bind(reading)
+    finally:
+        database.dispose()
     queue = QueueSettings(config.bus.queue.name, config.bus.queue.max_age, config.bus.queue.max_length)
     moved = recreate(connection, queue, bus.exchange_name, names)
     print(f'{queue.name}: declared anew, {moved} events moved')

@@ -63,7 +63,7 @@ def check(database: Database) -> None:
             required = facts.get(connection, 'schema')[0] if newer else 0
     except (exc.ProgrammingError, exc.OperationalError) as error:
         if 'denied' in str(error.orig):
-            raise SchemaBehind(f'The tables belong to somebody else: {error.orig}') from None
+            raise SchemaBehind(f'The tables belong to somebody else: {str(error.orig).strip()}') from None
         raise SchemaBehind(f'The database has no tables of wazo-webhookd: run {COMMAND}.') from None
     if not newer:
         at = ', '.join(sorted(found)) or 'empty'
