@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from integration_tests.support.until import until
+from wazo_webhookd.config import from_tree
 from wazo_webhookd.discovery import ServiceDiscovery, own_address
 
 
@@ -94,6 +95,18 @@ def test_the_daemon_stays_registered(agent: Agent) -> None:
     ]
     assert {call[1:3] for call in agent.calls} == {('token=secret', 'secret')}
     assert [event.name for event in published] == ['service_registered', 'service_registered', 'service_deregistered']
+
+
+@pytest.mark.parametrize(
+    ('settings', 'next_call'), [({'token': 'nyckel-☃'}, 27), ({'cert': '/no/such/file', 'scheme': 'https'}, 2)]
+)
+def test_odd_settings_of_consul_are_no_crash(agent: Agent, settings: dict[str, Any], next_call: int) -> None:
+    config = from_tree(
+        {'consul': {'port': agent.port, **settings}, 'service_discovery': {'advertise_address': '10.0.0.1'}}
+    )
+    discovery = ServiceDiscovery(config, lambda event: None)
+
+    assert discovery.step() == next_call
 
 
 def test_an_unknown_interface_still_gives_an_address() -> None:

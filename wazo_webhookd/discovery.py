@@ -45,7 +45,7 @@ class Consul:
         certificate = getattr(consul, 'cert', None)
         self._session.cert = tuple(certificate) if isinstance(certificate, list) else certificate
         self._query = {'token': consul.token} if consul.token else {}
-        self._headers = {'X-Consul-Token': consul.token} if consul.token else {}
+        self._headers = {'X-Consul-Token': consul.token.encode()} if consul.token else {}
 
     def register(self, service: Mapping[str, Any]) -> None:
         self._put('service/register', json=service)
@@ -119,9 +119,16 @@ class ServiceDiscovery:
             logger.warning('Consul does not know this service, registering again: %s', error)
             again_at_once, self._registered = self._registered, False
             return 0.0 if again_at_once else float(self._settings.retry_interval)
+        except requests.HTTPError as error:
+            answer = error.response
+            logger.info('Consul refuses (%s %s), trying again', answer.status_code, answer.text[:200])
+            return float(self._settings.retry_interval)
         except requests.RequestException as error:
             # The message may contain the URL, which has the token in it.
             logger.info('Consul does not answer (%s), trying again', type(error).__name__)
+            return float(self._settings.retry_interval)
+        except OSError as error:  # of requests, when there is no such file
+            logger.error('consul.cert or consul.verify: %s', error)
             return float(self._settings.retry_interval)
         return float(self._settings.refresh_interval) if self._told() else float(self._settings.retry_interval)
 

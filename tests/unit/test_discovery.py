@@ -96,7 +96,16 @@ def test_registers_again_when_consul_forgot(registration, consul, published):
     assert [event.name for event in published] == ['service_registered'] * 2
 
 
-@pytest.mark.parametrize('trouble', [requests.ConnectionError(), requests.Timeout(), requests.HTTPError()])
+def refused():
+    answer = requests.Response()
+    answer.status_code = 403
+    answer._content = b'Permission denied'
+    return requests.HTTPError(response=answer)
+
+
+@pytest.mark.parametrize(
+    'trouble', [requests.ConnectionError(), requests.Timeout(), refused(), OSError('no TLS certificate file')]
+)
 def test_an_absent_consul_is_asked_again_soon(registration, consul, trouble):
     consul.trouble = trouble
 
@@ -104,6 +113,14 @@ def test_an_absent_consul_is_asked_again_soon(registration, consul, trouble):
 
     consul.trouble = None
     assert registration.step() == 27
+
+
+def test_a_consul_that_refuses_is_not_said_to_be_away(registration, consul, caplog):
+    caplog.set_level('INFO')
+    consul.trouble = refused()
+    registration.step()
+
+    assert 'Consul refuses (403 Permission denied), trying again' in caplog.messages
 
 
 def test_the_bus_is_told_later_when_it_is_away(consul):
