@@ -90,12 +90,17 @@ def test_check_config_notices_slips_and_unusable_files(file, tmp_path):
     dangling = run('--check-config', '-c', file())
     absent = run('--check-config', '-c', '/no/such/file.yml')
 
+    elsewhere = tmp_path / 'elsewhere.yml'
+    elsewhere.write_text('extra_config_files: /no/such/folder\nauth: {username: a, password: hunter2}')
+    no_folder = run('--check-config', '-c', str(elsewhere))
+
     assert slip.returncode == 0
     assert 'did you mean celery?' in slip.stderr
-    assert skipped.returncode == dangling.returncode == absent.returncode == 1
+    assert skipped.returncode == dangling.returncode == absent.returncode == no_folder.returncode == 1
     assert 'file skipped' in skipped.stderr
     assert 'a.yml: cannot read this file: No such file or directory (file skipped)' in dangling.stderr
     assert '/no/such/file.yml: cannot read this file' in absent.stderr
+    assert '/no/such/folder: cannot read this directory of configuration files' in no_folder.stderr
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,17 @@ def _check(asked: argparse.Namespace) -> int:
         return CANNOT_START
     print(config.as_yaml(effective), end='')
     _tell(*told, *config.unknown_keys(effective))
-    named = f'{asked.config_file}: '
+    named = (f'{asked.config_file}: ', f'{_own_folder(effective)}: ')
     wrong = any(line.endswith('(file skipped)') or line.startswith(named) for line in told)
     return CANNOT_START if wrong else STOPPED
+
+
+def _own_folder(effective: Config) -> str | None:
+    """The folder of further files when the configuration names one; the usual one may be absent."""
+    from wazo_webhookd import config
+
+    folder = effective.extra_config_files
+    return None if folder == config.default_tree()['extra_config_files'] else folder
 
 
 def _port(text: str) -> int:
