@@ -263,7 +263,7 @@ def test_command_dry_run(world, capsys):
     assert capsys.readouterr().out.startswith('Would delete 1 subscription ')
 
 
-@pytest.mark.parametrize('trouble', ['down', 'failing', 'no user', 'wrong password'])
+@pytest.mark.parametrize('trouble', ['down', 'failing', 'no user', 'no token', 'wrong password'])
 def test_command_in_trouble_deletes_nothing_and_says_why(world, auth, capsys, tmp_path, trouble):
     service, file, config = world
     if trouble == 'down':
@@ -272,6 +272,8 @@ def test_command_in_trouble_deletes_nothing_and_says_why(world, auth, capsys, tm
         auth.fail_with(500)
     elif trouble == 'no user':
         auth.users.clear()
+    elif trouble == 'no token':
+        auth.answer('POST', '/token', 200, {'data': {}})
     else:
         config['auth']['password'] = 'wrong'
         file = tmp_path / 'other.yml'

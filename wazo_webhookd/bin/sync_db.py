@@ -181,7 +181,10 @@ class _WazoAuth:
         from wazo_webhookd.auth.client import AuthClient
 
         self._client = AuthClient(**settings)
-        self._client.set_token(self._client.token.new(expiration=TOKEN_SECONDS)['token'])
+        token = self._client.token.new(expiration=TOKEN_SECONDS).get('token')
+        if not isinstance(token, str):
+            raise Refusal('wazo-auth answers without a token: nothing is deleted')
+        self._client.set_token(token)
 
     def tenants(self) -> set[str]:
         return _uuids('tenants', self._client.tenants.list())
