@@ -21,6 +21,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from .auth.verifier import auth_verifier
 from .cors import allow_origins
+from .domain import numbers
 from .exceptions import APIException, DatabaseUnavailable, SchemaBehind
 from .http_server import HttpServer
 from .request_log import log_api_error, log_requests
@@ -86,8 +87,8 @@ def _finite(text: str) -> float:
 
 
 def json_response(data: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """One line of ASCII JSON; no body at all for answers that have none."""
-    text = '' if code in (204, 304) else f'{json.dumps(data)}\n'
+    """One line of ASCII JSON (``1e400`` as it was stored); no body at all for answers that have none."""
+    text = '' if code in (204, 304) else f'{numbers.dumps(data)}\n'
     response = Response(text, code, content_type=JSON_TYPE)
     response.headers.extend(headers or {})
     return response

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy
@@ -15,11 +17,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
+from ..domain import numbers
 from ..exceptions import DatabaseUnavailable
 from .patience import Patience
 from .quick import QuickReads
 from .trouble import first_line, is_unavailable, readable
 
+_read_json = partial(json.loads, parse_float=numbers.read)
 CONNECT_SECONDS: Final = 5
 """How long opening a connection may take."""
 
@@ -195,6 +199,7 @@ def _postgresql_engine(url: URL, pool_size: int, application_name: str, statemen
         pool_timeout=10,
         pool_use_lifo=True,
         executemany_mode='values_plus_batch',
+        json_deserializer=_read_json,
     )
     ask = _ask
     if statement_seconds is not None:
@@ -265,6 +270,7 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=LOCK_SECONDS,
+        json_deserializer=_read_json,
     )
     event.listen(engine, 'connect', _prepare_sqlite)
     event.listen(engine, 'begin', _begin_sqlite)

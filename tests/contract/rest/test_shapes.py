@@ -10,8 +10,9 @@ from flask_cors import CORS, cross_origin
 from flask_restful import Resource
 
 from wazo_webhookd.cors import allow_origins
+from wazo_webhookd.domain import numbers
 from wazo_webhookd.exceptions import APIException
-from wazo_webhookd.rest_api import Api, AuthResource, ErrorCatchingResource, json_body, new_application
+from wazo_webhookd.rest_api import Api, AuthResource, ErrorCatchingResource, json_body, json_response, new_application
 
 UNREADABLE = {'message': 'The browser (or proxy) sent a request that this server could not understand.'}
 OK = {'name': 'n', 'service': 'http', 'config': {'url': 'http://x', 'method': 'GET'}, 'events': ['a']}
@@ -130,6 +131,10 @@ def test_a_number_beyond_a_float_is_unreadable_where_it_would_be_stored(rest):
 
     assert response.status_code == 400
     assert response.json == UNREADABLE
+
+
+def test_a_number_beyond_a_float_is_shown_as_it_was_written():
+    assert json_response({'n': numbers.read('-1e999')}).get_data(as_text=True) == '{"n": -1e999}\n'
 
 
 @pytest.mark.parametrize('kind', ['application/json; charset=utf-8', 'application/vnd.foo+json', 'APPLICATION/JSON'])
