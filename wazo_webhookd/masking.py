@@ -13,8 +13,25 @@ _SECRET_WORDS = frozenset(
     {'password', 'passwords', 'passwd', 'passphrase', 'passcode', 'pwd', 'secret', 'secrets', 'token', 'tokens'}
     | {'jwt', 'key', 'keys', 'apikey', 'apikeys', 'credential', 'credentials', 'cookie', 'authorization'}
 )
+_ALWAYS_SECRET = frozenset({'password', 'passwd', 'passphrase', 'secret', 'credential', 'credentials', 'authorization'})
+_ONLY_ABOUT_SECRETS = frozenset(
+    {'file', 'files', 'path', 'folder', 'directory', 'dir', 'name', 'url', 'uri', 'length', 'policy', 'expiration'}
+    | {
+        'days',
+        'hours',
+        'minutes',
+        'seconds',
+        'timeout',
+        'enabled',
+        'required',
+        'command',
+        'type',
+        'algorithm',
+        'method',
+    }
+)
 _PATHS_OF_FILES = frozenset({('rest_api', 'private_key')})
-_WORD_BORDER = re.compile(r'[^a-zA-Z0-9]+|(?<=[a-z0-9])(?=[A-Z])')
+_WORD_BORDER = re.compile(r'[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])')
 _CREDENTIALS = re.compile(r'(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<userinfo>[^\s@\'"<>]*(?:@[^\s@/?#\'"<>]*)*)@')
 _PARAMETER = re.compile(r'(?P<name>[?&;](?P<key>[\w.-]+)=)[^&;\s#\'"<>]+')
 _IN_SETTINGS = re.compile(
@@ -27,9 +44,12 @@ _TOKEN_IN_PATH = re.compile(r'(?P<start>/token/)[^/?#\s\'"]+')
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a key of this name holds a secret: its last word says so (``service_key``, ``apiToken``)."""
-    words = [word for word in _WORD_BORDER.split(name) if word]
-    return bool(words) and words[-1].lower() in _SECRET_WORDS
+    """Whether a key of this name holds a secret: its last word says so (``service_key``, ``apiToken``), or another that
+    always does (``password_hash``) unless it is only about one (``password_file``)."""
+    words = [word.lower() for word in _WORD_BORDER.split(name) if word]
+    if not words or words[-1] in _ONLY_ABOUT_SECRETS:
+        return False
+    return words[-1] in _SECRET_WORDS or not _ALWAYS_SECRET.isdisjoint(words)
 
 
 def masked_text(text: str) -> str:

@@ -10,14 +10,31 @@ from wazo_webhookd.masking import MASK, is_secret_name, masked, masked_text, mas
 
 @pytest.mark.parametrize(
     'name',
-    ['password', 'service_key', 'apiToken', 'api-key', 'client_secret', 'PASSWORD', 'tokens', 'fcm.api_key', 'jwt'],
+    [
+        *(
+            'password',
+            'service_key',
+            'apiToken',
+            'api-key',
+            'client_secret',
+            'PASSWORD',
+            'tokens',
+            'fcm.api_key',
+            'jwt',
+        ),
+        *('password_hash', 'secret_value', 'password1', 'credentials_json', 'proxyAuthorizationHeader'),
+    ],
 )
 def test_name_of_a_secret_is_recognised(name):
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
-    'name', ['username', 'key_file', 'master_tenant_uuid', 'monkey', 'token_url', 'port', '', 'passwords_file']
+    'name',
+    [
+        *('username', 'key_file', 'master_tenant_uuid', 'monkey', 'token_url', 'port', '', 'passwords_file'),
+        *('password_file', 'secret_path', 'credentialsUrl', 'password_min_length', 'secret_type'),
+    ],
 )
 def test_harmless_name_is_not_taken_for_a_secret(name):
     assert not is_secret_name(name)
