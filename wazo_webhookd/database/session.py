@@ -23,7 +23,6 @@ from .patience import Patience
 from .quick import QuickReads
 from .trouble import first_line, is_unavailable, readable
 
-_read_json = partial(json.loads, parse_float=numbers.read)
 CONNECT_SECONDS: Final = 5
 """How long opening a connection may take."""
 
@@ -45,6 +44,8 @@ IDLE_SECONDS: Final = 30
 
 WRITER: Final = 'wazo-webhookd'
 """Says to the triggers on subscriptions that whoever writes here tells the others by itself."""
+
+_read_json: Final = partial(json.loads, parse_float=numbers.read)
 
 
 class Database:
