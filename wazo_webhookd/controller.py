@@ -55,9 +55,9 @@ from wazo_webhookd.status_components import (
     task_workers_component,
 )
 from wazo_webhookd.subscriptions.catalog import Catalog
+from wazo_webhookd.subscriptions.certainty import Certainty
 from wazo_webhookd.subscriptions.cleanup import Cleanup
 from wazo_webhookd.subscriptions.feed import Change, ChangeListener, feed
-from wazo_webhookd.subscriptions.freshness import Freshness
 from wazo_webhookd.subscriptions.service import SubscriptionService
 from wazo_webhookd.supervisor import Supervisor
 from wazo_webhookd.systemd import Manager, Watchdog
@@ -166,9 +166,9 @@ class Controller:
         )
         self._undo.callback(feed.detach)
         feed.observe(self.catalog.on_change)
-        self.freshness = Freshness(self.catalog, self.database, self.life)
-        feed.observe(self.freshness.doubt)
-        self.service = SubscriptionService(config.tree, known=self.freshness.card)
+        self.certainty = Certainty(self.catalog, self.database, self.life)
+        feed.observe(self.certainty.doubt)
+        self.service = SubscriptionService(config.tree, known=self.certainty.card)
         self.tenant_memory = TenantMemory(self.database, self.service, self.master_tenant, self._do_later)
         self.master_tenant.subscribe(self.tenant_memory.write_down)
         self.services = Services(config)
@@ -335,7 +335,7 @@ class Controller:
 
     def start_listening(self) -> None:
         """Hear of changes made elsewhere, then of events."""
-        listener = ChangeListener(self.database, feed, self._on_listening, self.freshness.doubt)
+        listener = ChangeListener(self.database, feed, self._on_listening, self.certainty.doubt)
         listener.start()
         self._undo.callback(listener.stop)
         self.bus.start()

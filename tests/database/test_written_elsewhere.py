@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from integration_tests.support.until import until
-from wazo_webhookd.database import facts, processes, schema, standing
+from wazo_webhookd.database import facts, position, processes, schema
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.domain.scope import EVERYTHING, Scope
 from wazo_webhookd.subscriptions.catalog import Catalog
+from wazo_webhookd.subscriptions.certainty import Certainty
 from wazo_webhookd.subscriptions.feed import CHANNEL, VERSION, ChangeFeed, ChangeListener
-from wazo_webhookd.subscriptions.freshness import Freshness
 from wazo_webhookd.subscriptions.service import NoSuchSubscription, SubscriptionService
 
 ALL = Scope(EVERYTHING)
@@ -187,13 +187,13 @@ def known(postgresql: Database, feed: ChangeFeed) -> tuple[SubscriptionService, 
     """A service that believes its catalog, and what it was asked for that was certain."""
     catalog = Catalog()
     catalog.load(postgresql)
-    freshness = Freshness(catalog, postgresql, 'life')
+    certainty = Certainty(catalog, postgresql, 'life')
     feed.observe(catalog.on_change)
-    feed.observe(freshness.doubt)
+    feed.observe(certainty.doubt)
     certain: list[str] = []
 
     def card(uuid: str) -> Any:
-        found = freshness.card(uuid)
+        found = certainty.card(uuid)
         if found is not None:
             certain.append(uuid)
         return found
@@ -250,16 +250,16 @@ def test_another_daemon_ends_it_and_its_end_brings_it_back(postgresql: Database)
 
     begin('life', 'daemon')
     begin('worker', 'worker')
-    assert standing.read(postgresql, 'life') == (version(postgresql), False)
+    assert position.read(postgresql, 'life') == (version(postgresql), False)
     begin('other', 'daemon')
-    assert standing.read(postgresql, 'life') == (version(postgresql), True)
+    assert position.read(postgresql, 'life') == (version(postgresql), True)
     with postgresql.transaction() as connection:
         processes.end(connection, 'other')
-    assert standing.read(postgresql, 'life') == (version(postgresql), False)
+    assert position.read(postgresql, 'life') == (version(postgresql), False)
 
 
-def test_standing_is_not_asked_of_an_embedded_database(new_sqlite: Callable[[], Database]) -> None:
-    assert standing.read(new_sqlite(), 'life') is None
+def test_the_position_is_not_asked_of_an_embedded_database(new_sqlite: Callable[[], Database]) -> None:
+    assert position.read(new_sqlite(), 'life') is None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import ClauseElement, Connection, Dialect
 from sqlalchemy.dialects import postgresql
 
 from ..exceptions import DatabaseUnavailable
@@ -27,9 +27,9 @@ class Prepared(NamedTuple):
     call: str
 
 
-def prepared(name: str, types: str, statement: Executable) -> Prepared:
+def prepared(name: str, types: str, statement: ClauseElement) -> Prepared:
     """From a statement in which parameters are ``literal_column('$1')`` …"""
-    text = str(statement.compile(dialect=_POSTGRESQL, compile_kwargs={'literal_binds': True}))  # type: ignore[attr-defined]
+    text = str(statement.compile(dialect=_POSTGRESQL, compile_kwargs={'literal_binds': True}))
     return Prepared(name, types, text, f'EXECUTE {name} ({", ".join(["%s"] * (types.count(",") + 1))})')
 
 

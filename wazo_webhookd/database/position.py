@@ -1,4 +1,4 @@
-"""How a daemon stands to the subscriptions: which version they are at, and whether it is alone."""
+"""Where a daemon is: at which version of the subscriptions, and whether it is alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _process = Process.__table__
 _fact = table('webhookd_fact', column('name'), column('number'))
 
 
-class Standing(NamedTuple):
+class Position(NamedTuple):
     version: int
     others: bool
     """Does another daemon live?"""
@@ -26,13 +26,13 @@ class Standing(NamedTuple):
 def _statement() -> Prepared:
     version = select(_fact.c.number).where(_fact.c.name == literal_column("'index_version'")).scalar_subquery()
     others = living_ids().where(_process.c.kind == 'daemon', _process.c.id != literal_column('$1', Text)).exists()
-    return prepared('webhookd_standing', 'text', select(version, others))
+    return prepared('webhookd_position', 'text', select(version, others))
 
 
-def read(database: Database, life: str) -> Standing | None:
+def read(database: Database, life: str) -> Position | None:
     """Of the daemon with this life. None on SQLite, where asking would cost as much as reading. Raises
     DatabaseUnavailable."""
     if database.quick is None:
         return None
     ((version, others),) = database.quick.rows(_statement(), (life,))
-    return Standing(version or 0, others)
+    return Position(version or 0, others)

@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from wazo_webhookd.database import standing
+from wazo_webhookd.database import position
 from wazo_webhookd.database.session import Database
 from wazo_webhookd.subscriptions.catalog import Card, Catalog
 
 SECONDS: Final = 1.0
 
 
-class Freshness:
+class Certainty:
     """Lets single subscriptions be read from the catalog while that is certain to be in step with the table.
 
     It is certain when the table's version is the catalog's and no other daemon lives, and stays so until this daemon
     writes a change or hears of one, at most SECONDS. So what a daemon answered to a writer is never older in what it
-    answers next; what something else than a daemon wrote may be missing for as long as the word of it travels.
+    answers next; what something else wrote may be missing while the word of it travels, never longer than SECONDS.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Freshness:
             return False
         try:
             doubts, now = self._doubts, self._clock()
-            found = standing.read(self._database, self._life)
+            found = position.read(self._database, self._life)
             if found is None or found.others or found.version != self._catalog.version:
                 return False
             with self._lock:

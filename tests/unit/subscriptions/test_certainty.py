@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from wazo_webhookd.database import standing
-from wazo_webhookd.database.standing import Standing
+from wazo_webhookd.database import position
+from wazo_webhookd.database.position import Position
 from wazo_webhookd.domain.subscription import Subscription
 from wazo_webhookd.exceptions import DatabaseUnavailable
 from wazo_webhookd.subscriptions.catalog import Catalog
+from wazo_webhookd.subscriptions.certainty import SECONDS, Certainty
 from wazo_webhookd.subscriptions.feed import Change
-from wazo_webhookd.subscriptions.freshness import SECONDS, Freshness
 
 
 class World:
@@ -23,7 +23,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.asked = 0
-        self.standing: Standing | None = Standing(5, others=False)
+        self.position: Position | None = Position(5, others=False)
         self.meanwhile: Any = lambda: None
         self.catalog = Catalog()
         self.catalog.version = 4
@@ -31,21 +31,21 @@ class World:
             's', 'n', 'http', ['a'], {}, 't', created_at=datetime(2026, 1, 1, tzinfo=UTC)
         )  # fmt: skip
         self.catalog.on_change(Change('created', 5, ('s',), (subscription,)))
-        self.freshness = Freshness(self.catalog, None, 'life', clock=lambda: self.now)  # type: ignore[arg-type]
+        self.certainty = Certainty(self.catalog, None, 'life', clock=lambda: self.now)  # type: ignore[arg-type]
 
-    def read(self, database: object, life: str) -> Standing | None:
+    def read(self, database: object, life: str) -> Position | None:
         self.asked += 1
         self.meanwhile()
-        return self.standing
+        return self.position
 
     def is_certain(self) -> bool:
-        return self.freshness.card('s') is not None
+        return self.certainty.card('s') is not None
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(standing, 'read', world.read)
+    monkeypatch.setattr(position, 'read', world.read)
     return world
 
 
@@ -71,9 +71,9 @@ def test_the_second_begins_before_the_question(world: World) -> None:
     assert world.asked == 2
 
 
-@pytest.mark.parametrize('said', [None, Standing(6, others=False), Standing(4, others=False), Standing(5, others=True)])
-def test_the_database_is_asked_when_in_doubt(world: World, said: Standing | None) -> None:
-    world.standing = said
+@pytest.mark.parametrize('said', [None, Position(6, others=False), Position(4, others=False), Position(5, others=True)])
+def test_the_database_is_asked_when_in_doubt(world: World, said: Position | None) -> None:
+    world.position = said
 
     assert not world.is_certain()
     assert not world.is_certain()
@@ -81,19 +81,19 @@ def test_the_database_is_asked_when_in_doubt(world: World, said: Standing | None
 
 
 def test_what_is_not_in_the_catalog_is_asked_of_the_database(world: World) -> None:
-    assert world.freshness.card('unknown') is None
+    assert world.certainty.card('unknown') is None
 
 
 def test_a_change_ends_certainty_at_once(world: World) -> None:
     assert world.is_certain()
-    world.freshness.doubt(Change('reload', 0))
-    world.standing = Standing(6, others=False)
+    world.certainty.doubt(Change('reload', 0))
+    world.position = Position(6, others=False)
 
     assert not world.is_certain()
 
 
 def test_a_change_while_the_question_travels_is_not_overlooked(world: World) -> None:
-    world.meanwhile = world.freshness.doubt
+    world.meanwhile = world.certainty.doubt
 
     assert not world.is_certain()
     world.meanwhile = lambda: None
